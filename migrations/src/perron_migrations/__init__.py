@@ -1,0 +1,1 @@
+"""Perron's database migrations."""

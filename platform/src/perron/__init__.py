@@ -1,0 +1,1 @@
+"""Perron: a self-hosted platform for LangGraph agents."""

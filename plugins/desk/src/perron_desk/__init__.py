@@ -1,0 +1,1 @@
+"""Perron integration for a helpdesk API."""
