@@ -1,0 +1,35 @@
+"""Places where a test makes this process die or a safeguard stand aside.
+
+`PERRON_FAILPOINTS="call.sent=kill,fence=off"` in the environment switches them on at start; without it, `hit`
+is one look into an empty dict. `kill` ends the process with SIGKILL, as an out-of-memory killer would;
+`kill@3` does so at the third hit; `off` makes `hit` return True, which the safeguard takes as its leave.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections import Counter
+
+_hits: Counter[str] = Counter()
+
+
+def _read() -> dict[str, str]:
+    text = os.environ.get("PERRON_FAILPOINTS", "")
+    return dict(part.strip().split("=", 1) for part in text.split(",") if "=" in part)
+
+
+_active = _read()
+
+
+def hit(point: str) -> bool:
+    """Pass a fail point: die there, or return True when the safeguard of this name is switched off."""
+    if not _active or point not in _active:
+        return False
+    action, _, at = _active[point].partition("@")
+    _hits[point] += 1
+    if action == "off":
+        return True
+    if action == "kill" and _hits[point] == int(at or 1):
+        os.kill(os.getpid(), getattr(signal, "SIGKILL", signal.SIGTERM))
+    return False

@@ -1,0 +1,29 @@
+"""The ids of things, as types of their own."""
+
+from __future__ import annotations
+
+from typing import NewType
+from uuid import UUID, uuid5
+
+from uuid_utils.compat import uuid7
+
+RunId = NewType("RunId", UUID)
+ThreadId = NewType("ThreadId", UUID)
+AssistantId = NewType("AssistantId", UUID)
+WorkerId = NewType("WorkerId", UUID)
+AskId = NewType("AskId", UUID)
+CallId = NewType("CallId", UUID)
+AttemptId = NewType("AttemptId", UUID)
+ConnectionId = NewType("ConnectionId", UUID)
+
+_ASSISTANTS = UUID("6ba7b821-9dad-11d1-80b4-00c04fd430c8")  # the SDK's namespace: RFC 4122's for URLs
+
+
+def new_id() -> UUID:
+    """Return a uuid7: ordered by time, so that indexes and partitions of newer rows stay together."""
+    return uuid7()
+
+
+def system_assistant_id(graph_id: str) -> AssistantId:
+    """Return the id of an agent's system assistant, the same as every LangGraph server gives it."""
+    return AssistantId(uuid5(_ASSISTANTS, graph_id))

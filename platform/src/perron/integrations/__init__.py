@@ -1,0 +1,1 @@
+"""Integrations: declared operations and effects, and the journal that keeps their calls."""

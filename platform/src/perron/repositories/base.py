@@ -1,0 +1,117 @@
+"""What all repositories share: rows of one table, for one caller."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Any, ClassVar, Generic, TypeVar, cast
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, Select, delete, func, select
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm.interfaces import ORMOption
+
+from perron.caller import Caller
+from perron.errors import NotFoundError
+from perron.models.base import Base, Owned
+
+T = TypeVar("T", bound=Base)
+
+Key = UUID | str | tuple[UUID | str | int, ...]
+
+
+class BaseRepository(Generic[T]):
+    """SQL for one table. Takes a session, never commits.
+
+    Tenant and owner of the caller stand in every query of a table that has them: a thing of somebody else is a
+    thing that is not there. An admin sees every owner of its tenant.
+    """
+
+    model: ClassVar[type[Base]]
+    not_found: ClassVar[Callable[[Any], NotFoundError]] = NotFoundError
+
+    def __init__(self, session: AsyncSession, caller: Caller) -> None:
+        self.session = session
+        self.caller = caller
+
+    def visible(self) -> list[ColumnElement[bool]]:
+        """Return the conditions under which the caller may see a row."""
+        if not issubclass(self.model, Owned):
+            return []
+        conditions = [self._column("tenant") == self.caller.tenant]
+        if not self.caller.is_admin:
+            conditions.append(self._column("owner") == self.caller.principal)
+        return conditions
+
+    def select(self, *options: ORMOption) -> Select[T]:
+        """Start a query over the rows that the caller may see."""
+        model = cast("type[T]", self.model)
+        return select(model).where(*self.visible()).options(*options)
+
+    async def find(self, key: Key, *options: ORMOption, lock: bool = False) -> T | None:
+        """Return the row, or None. `lock` takes it FOR NO KEY UPDATE, which lets foreign keys refer to it."""
+        query = self.select(*options).where(*self._by_key(key))
+        if lock:
+            query = query.with_for_update(key_share=True)
+        return (await self.session.execute(query)).scalar_one_or_none()
+
+    async def get(self, key: Key, *options: ORMOption, lock: bool = False) -> T:
+        """Return the row.
+
+        Raises:
+            NotFoundError: The repository's own, when there is none for this caller.
+        """
+        row = await self.find(key, *options, lock=lock)
+        if row is None:
+            raise type(self).not_found(key)
+        return row
+
+    async def get_all(self, limit: int = 100, *, offset: int = 0) -> Sequence[T]:
+        """Return a page, newest first where the table knows."""
+        query = self._newest_first(self.select()).limit(limit).offset(offset)
+        return (await self.session.execute(query)).scalars().all()
+
+    async def count(self, *conditions: ColumnElement[bool]) -> int:
+        """Count the rows that the caller may see."""
+        query = select(func.count()).select_from(self.model).where(*self.visible(), *conditions)
+        return (await self.session.execute(query)).scalar_one()
+
+    async def create(self, row: T) -> T:
+        """Insert; an owned row without tenant or owner becomes the caller's."""
+        if isinstance(row, Owned):
+            row.tenant = row.tenant or self.caller.tenant
+            row.owner = row.owner or self.caller.principal
+        self.session.add(row)
+        await self.session.flush()
+        return row
+
+    async def update(self, row: T, **values: Any) -> T:
+        """Set columns of a row that was loaded here."""
+        for name, value in values.items():
+            setattr(row, name, value)
+        await self.session.flush()
+        return row
+
+    async def delete(self, key: Key) -> bool:
+        """Delete the row if the caller may see it; say whether there was one."""
+        statement = delete(self.model).where(*self.visible(), *self._by_key(key))
+        result = await self.session.execute(statement.returning(*self.model.__mapper__.primary_key))
+        return result.first() is not None
+
+    async def stream(self, query: Select[T] | None = None, *, batch: int = 500) -> AsyncIterator[T]:
+        """Yield rows through a server-side cursor, `batch` at a time, and forget each after its use."""
+        query = self._newest_first(self.select()) if query is None else query
+        rows = await self.session.stream_scalars(query.execution_options(yield_per=batch))
+        async for row in rows:
+            yield row
+            self.session.expunge(row)
+
+    def _column(self, name: str) -> ColumnElement[Any]:
+        return self.model.__table__.c[name]
+
+    def _by_key(self, key: Key) -> list[ColumnElement[bool]]:
+        values = key if isinstance(key, tuple) else (key,)
+        return [column == value for column, value in zip(self.model.__mapper__.primary_key, values, strict=True)]
+
+    def _newest_first(self, query: Select[T]) -> Select[T]:
+        order = [self._column("created_at").desc()] if "created_at" in self.model.__table__.c else []
+        return query.order_by(*order, *self.model.__mapper__.primary_key)

@@ -1,0 +1,150 @@
+"""The platform's settings: what is read before the database is open, and the defaults of all the rest.
+
+Order: environment (`PERRON_*`) > `perron.toml` in the working directory > the defaults here. Settings that
+operators change while the platform runs live in the database (`services/setting.py`) and stand above these.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+import warnings
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from pydantic import Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from perron.errors import ConfigurationError, UnknownNameError, nearest
+
+ENV_PREFIX = "PERRON_"
+TOML_FILE = "perron.toml"
+
+LogLevel = Literal["debug", "info", "warning", "error"]
+
+
+class PlatformSettings(BaseSettings):
+    """Every setting of the platform, with unit, default and meaning."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=ENV_PREFIX, extra="forbid", frozen=True, validate_default=True, hide_input_in_errors=True
+    )
+
+    database_url: SecretStr | None = Field(None, description="PostgreSQL to use; none: the embedded server.")
+    database_direct_url: SecretStr | None = Field(
+        None, description="The same database past a transaction pooler, for LISTEN and session settings."
+    )
+    database_schema: str = Field("perron", pattern=r"^[a-z_][a-z0-9_]*$", description="Schema of our tables.")
+    langgraph_schema: str = Field(
+        "langgraph", pattern=r"^[a-z_][a-z0-9_]*$", description="Schema of LangGraph's checkpoints and store."
+    )
+    database_timeout_s: float = Field(10.0, gt=0, description="How long a connection may take to open.")
+    pool_size: int = Field(5, ge=1, description="Connections kept open for our tables, per process.")
+    max_overflow: int = Field(10, ge=0, description="Connections above pool_size under load.")
+    pool_recycle_s: int = Field(3600, ge=1, description="Age at which a connection is replaced.")
+    checkpoint_pool_size: int = Field(8, ge=1, description="Connections for LangGraph, per process.")
+    echo: bool = Field(False, description="Log every SQL statement.")
+
+    home: Path = Field(Path(".perron"), description="Directory of the embedded server and the key file.")
+    key: SecretStr | None = Field(
+        None, description="Key-encryption key, 32 bytes in base64; embedded mode makes a key file instead."
+    )
+    key_file: Path | None = Field(None, description="File that holds the key-encryption key.")
+    langgraph_json: Path | None = Field(None, description="A langgraph.json whose graphs are agents here.")
+
+    plugins: str = Field("", description="`none`, or a list: only these plugins are loaded.")
+    plugins_deny: str = Field("", description="A list: these plugins are never loaded.")
+    plugin_timeout_s: float = Field(30.0, gt=0, description="Longest import or hook of a plugin.")
+
+    tenant: str = Field("default", description="The tenant of runs that are started here.")
+    concurrency: int = Field(16, ge=1, description="Runs that one process executes at once.")
+    lease_s: float = Field(10.0, gt=0, description="After this long without a beat a worker counts as dead.")
+    beat_s: float = Field(2.0, gt=0, description="Interval of a worker's beats.")
+    poll_s: float = Field(1.0, gt=0, description="Interval at which due runs and cancels are looked for.")
+    max_attempts: int = Field(3, ge=1, description="Attempts of a run without a new checkpoint in between.")
+    run_timeout_s: float = Field(86_400.0, gt=0, description="A run that takes longer ends as `timeout`.")
+    drain_s: float = Field(30.0, gt=0, description="How long closing waits for runs to reach a step's end.")
+    recursion_limit: int = Field(100, ge=1, description="Steps after which a graph counts as endless.")
+    input_max_bytes: int = Field(32_000_000, ge=1, description="The largest input of a run, as JSON.")
+
+    log_level: LogLevel = Field("info", description="Least severe log line that is written.")
+    log_json: bool | None = Field(None, description="Logs as JSON; default: unless on a terminal.")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Arguments, then environment, then TOML."""
+        return init_settings, env_settings, _TomlSource(settings_cls)
+
+
+class _TomlSource(PydanticBaseSettingsSource):
+    """`perron.toml`: flat keys, each the name of a setting; tables `agent` and `integration` are not ours."""
+
+    def get_field_value(self, field: Any, field_name: str) -> tuple[Any, str, bool]:
+        return None, field_name, False  # unused: __call__ answers for all fields at once
+
+    def __call__(self) -> dict[str, Any]:
+        known = self.settings_cls.model_fields
+        values = {k: v for k, v in read_toml().items() if k not in ("agent", "integration")}
+        for name in values:
+            if name not in known:
+                raise UnknownNameError("setting", name, known)
+        return values
+
+
+def read_toml(directory: Path | None = None) -> dict[str, Any]:
+    """Return what `perron.toml` says, or nothing when there is none.
+
+    `PERRON_CONFIG` names another file. Tables `agent.NAME` and `integration.KEY` hold the settings of agents
+    and integrations.
+    """
+    named = os.environ.get("PERRON_CONFIG")
+    path = Path(named) if named else (directory or Path.cwd()) / TOML_FILE
+    if not path.exists():
+        if named:
+            raise ConfigurationError(f"PERRON_CONFIG names {path}, which does not exist.")
+        return {}
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
+        raise ConfigurationError(f"{path} is no valid TOML: {exc}.") from exc
+
+
+def load_settings(**overrides: Any) -> PlatformSettings:
+    """Read environment and TOML, with `overrides` above both.
+
+    Raises:
+        ConfigurationError: A value does not fit, or TOML names a setting that does not exist.
+    """
+    for name in unknown_variables():
+        # Only a warning: Kubernetes puts PERRON_PORT and the like into every pod beside a Service `perron`.
+        hint = nearest(name, [ENV_PREFIX + f.upper() for f in PlatformSettings.model_fields])
+        warnings.warn(f"The environment variable {name} is no setting of Perron.{hint}", stacklevel=2)
+    try:
+        return PlatformSettings(**{k: v for k, v in overrides.items() if v is not None})
+    except ValidationError as exc:
+        problem = exc.errors()[0]
+        name = ".".join(str(part) for part in problem["loc"])
+        if problem["type"] == "extra_forbidden":
+            raise UnknownNameError("setting", name, PlatformSettings.model_fields) from None
+        raise ConfigurationError(
+            f"The setting {name} ({ENV_PREFIX}{name.upper()}) does not fit: {problem['msg']}."
+        ) from None
+
+
+_OTHER_VARIABLES = {"PERRON_CONFIG", "PERRON_FAILPOINTS", "PERRON_TEST_DATABASE_URL"}
+
+
+def unknown_variables() -> list[str]:
+    """Return the `PERRON_*` variables of the environment that name no setting."""
+    known = {ENV_PREFIX + name.upper() for name in PlatformSettings.model_fields} | _OTHER_VARIABLES
+    return sorted(name for name in os.environ if name.startswith(ENV_PREFIX) and name not in known)
+
+
+LOG_LEVELS: tuple[str, ...] = get_args(LogLevel)
