@@ -1,0 +1,1 @@
+"""The desk's HTTP routes: one file per noun."""
