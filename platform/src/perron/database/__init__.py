@@ -1,0 +1,1 @@
+"""The database: address, connections, JSON, the embedded server, the upgrade."""
