@@ -1,0 +1,65 @@
+"""The pool of psycopg connections that LangGraph's saver and store work on."""
+
+from __future__ import annotations
+
+import selectors
+from typing import Any
+
+from psycopg import AsyncConnection, OperationalError
+from psycopg.rows import DictRow, dict_row
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
+
+from perron.database.outage import unavailable
+from perron.database.url import DatabaseUrl
+
+CheckpointPool = AsyncConnectionPool[AsyncConnection[DictRow]]
+
+
+async def open_checkpoint_pool(
+    url: DatabaseUrl | str,
+    *,
+    schema: str = "langgraph",
+    min_size: int = 1,
+    max_size: int = 8,
+    connect_timeout_s: float = 10.0,
+    transaction_timeout_s: float | None = None,
+    application_name: str = "perron",
+) -> CheckpointPool:
+    """Open a pool as `AsyncPostgresSaver` and `AsyncPostgresStore` need it; the caller closes it.
+
+    Raises:
+        DatabaseUnavailableError: No connection came about within `connect_timeout_s`.
+    """
+    url = DatabaseUrl.parse(url) if isinstance(url, str) else url
+    # `public` too: pgvector lives there, and `schema` alone would hide its type.
+    options = [dict(url.options).get("options", ""), f"-csearch_path={schema},public"]
+    if transaction_timeout_s is not None:
+        options.append(f"-ctransaction_timeout={round(transaction_timeout_s * 1000)}")
+    arguments: dict[str, Any] = {
+        "autocommit": True,
+        "row_factory": dict_row,
+        "prepare_threshold": 0,
+        "application_name": application_name,
+        "connect_timeout": max(2, round(connect_timeout_s)),  # libpq takes less than 2 s for 2 s
+        "options": " ".join(filter(None, options)),
+    }
+    pool = CheckpointPool(
+        url.psycopg, kwargs=arguments, min_size=min_size, max_size=max_size, open=False, check=_drop_if_closed
+    )
+    try:
+        # Once by hand: the pool itself tries again in the background and only ever says "timeout".
+        await (await AsyncConnection.connect(url.psycopg, **arguments)).close()
+        await pool.open(wait=True, timeout=connect_timeout_s)
+    except (OperationalError, PoolTimeout) as exc:
+        await pool.close()
+        raise unavailable(url, exc, timeout_s=connect_timeout_s) from exc
+    return pool
+
+
+async def _drop_if_closed(connection: AsyncConnection[DictRow]) -> None:
+    # An idle connection has nothing to read; one that has was told goodbye by the server. A look at the socket
+    # costs microseconds where the pool's own check costs a round trip at every checkout.
+    with selectors.DefaultSelector() as selector:
+        selector.register(connection.fileno(), selectors.EVENT_READ)
+        if selector.select(0):
+            await AsyncConnectionPool.check_connection(connection)

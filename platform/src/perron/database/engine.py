@@ -1,0 +1,142 @@
+"""`Database`: the engine on asyncpg and its short transactions."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any, TypeVar
+
+import asyncpg
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
+
+from perron.database.encoding import dumps, loads
+from perron.database.outage import DEADLOCK, is_outage, sqlstate, unavailable
+from perron.database.url import DatabaseUrl
+from perron.errors import DatabaseUnavailableError
+
+SCHEMA = "perron"
+"""The schema that the models name; `Database(schema=…)` puts another in its place."""
+OLDEST_VERSION = 17
+
+T = TypeVar("T")
+
+
+class Database:
+    """One database: its pool of connections and the transactions on it.
+
+    Nothing is opened before the first use. Belongs to the event loop that uses it first.
+    """
+
+    def __init__(
+        self,
+        url: DatabaseUrl | str,
+        *,
+        schema: str = SCHEMA,
+        pool_size: int = 5,
+        max_overflow: int = 10,
+        pool_recycle_s: int = 3600,
+        echo: bool = False,
+        connect_timeout_s: float = 10.0,
+        transaction_timeout_s: float | None = None,
+        application_name: str = "perron",
+    ) -> None:
+        """Prepare the pool.
+
+        Args:
+            transaction_timeout_s: PostgreSQL ends a transaction that takes longer, and its connection.
+            application_name: What `pg_stat_activity` shows; a worker's backends are found by it.
+
+        Raises:
+            ConfigurationError: `url` is no PostgreSQL URL.
+        """
+        self.url = DatabaseUrl.parse(url) if isinstance(url, str) else url
+        self.schema = schema
+        self.max_connections = pool_size + max_overflow
+        self._connect_timeout_s = connect_timeout_s
+        server_settings = {"application_name": application_name}
+        if transaction_timeout_s is not None:
+            server_settings["transaction_timeout"] = str(round(transaction_timeout_s * 1000))
+        self.engine: AsyncEngine = create_async_engine(
+            self.url.asyncpg,
+            echo=echo,
+            pool_size=pool_size,
+            max_overflow=max_overflow,
+            pool_pre_ping=True,
+            pool_recycle=pool_recycle_s,
+            json_serializer=dumps,
+            json_deserializer=loads,
+            connect_args={
+                "async_creator_fn": self._connect,
+                "timeout": connect_timeout_s,
+                "server_settings": server_settings,
+            },
+        )
+        if schema != SCHEMA:
+            self.engine = self.engine.execution_options(schema_translate_map={SCHEMA: schema})
+        self._sessions = async_sessionmaker(self.engine, expire_on_commit=False)
+
+    @asynccontextmanager
+    async def begin(self) -> AsyncIterator[AsyncSession]:
+        """Open a session in one transaction: committed at the end, rolled back on an exception.
+
+        Raises:
+            DatabaseUnavailableError: The server cannot be reached, or the connection was lost on the way.
+        """
+        try:
+            async with self._sessions.begin() as session:
+                yield session
+        except SQLAlchemyError as exc:
+            if is_outage(exc):
+                raise self._unavailable(exc) from exc
+            raise
+
+    async def run(self, work: Callable[[AsyncSession], Awaitable[T]]) -> T:
+        """Return what `work` returns, run in one transaction, and once more when it was a deadlock's victim.
+
+        `work` must be fit to run twice: what it changes lies in the session.
+        """
+        try:
+            async with self.begin() as session:
+                return await work(session)
+        except DBAPIError as exc:
+            if sqlstate(exc) != DEADLOCK:
+                raise
+        async with self.begin() as session:
+            return await work(session)
+
+    async def check(self) -> str:
+        """Connect and return the server's version, as in "18.4".
+
+        Raises:
+            DatabaseUnavailableError: It cannot be reached, lets us not in, or is too old; the sentence says which.
+        """
+        async with self.begin() as session:
+            version, number = (
+                await session.execute(
+                    text("SELECT split_part(version(), ' ', 2), current_setting('server_version_num')::int")
+                )
+            ).one()
+        if number // 10_000 < OLDEST_VERSION:
+            raise DatabaseUnavailableError(
+                f"The database at {self.url.shown} is PostgreSQL {version}; "
+                f"Perron needs {OLDEST_VERSION} or newer.",
+                url=self.url.shown,
+                version=version,
+            )
+        return str(version)
+
+    async def close(self) -> None:
+        """Close all connections; those in use close when they are given back."""
+        await self.engine.dispose()
+
+    async def _connect(self, **arguments: Any) -> asyncpg.Connection[asyncpg.Record]:
+        # The one place where connections begin: translated here, no caller ever sees an OSError of a socket.
+        try:
+            return await asyncpg.connect(**arguments)
+        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, ValueError) as exc:
+            raise self._unavailable(exc) from exc
+
+    def _unavailable(self, error: BaseException) -> DatabaseUnavailableError:
+        return unavailable(self.url, error, timeout_s=self._connect_timeout_s)
