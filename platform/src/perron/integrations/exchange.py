@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
+from uuid import UUID
 
 from pydantic import TypeAdapter
 
@@ -60,8 +61,26 @@ class NoAnswer(Exception):  # noqa: N818  # an outcome of a transport, not an er
         self.detail = detail
 
 
-Transport = Callable[[], Awaitable[Exchange]]
-"""Sends once. Raises NotSent or NoAnswer, and nothing else for what goes wrong on the way."""
+BeforeBytes = Callable[[], None]
+"""The journal's last word: raises NotSent or LeaseLostError when nothing may leave any more. Never blocks."""
+
+Transport = Callable[[BeforeBytes], Awaitable[Exchange]]
+"""Sends once, and calls what it is given directly before the first byte.
+
+Raises NotSent or NoAnswer, and nothing else for what goes wrong on the way.
+"""
+
+Prepare = Callable[[], Awaitable[UUID | None]]
+"""Finds the connection, before a try is recorded and never for a replay. Returns its id, none if it has no row.
+
+Raises ConnectionNotFoundError or AuthFailed when there is none that works: a question to a person.
+"""
+
+FOUND = "perron-found"
+"""A header of ours: the body is the operation's result (found by a look-up, or given by a person), not the API's."""
+
+UNREADABLE = "perron-unreadable"
+"""A header of ours: why the body is empty though the API sent one (too large, wrongly compressed)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,7 +102,7 @@ class CallSpec:
     freeze: bool = False
     """A read that is recorded before it is used, and replayed like a write."""
     find: Callable[[str], Awaitable[Any]] | None = None
-    """With LookUp: takes the marker, returns an Exchange to go on with, the operation's result, or None."""
+    """With LookUp: takes the marker, returns an Exchange with the header FOUND, or None. Its reads are unrecorded."""
 
     @property
     def is_recorded(self) -> bool:
@@ -98,7 +117,7 @@ class ActiveCall(Protocol):
     def marker(self) -> str:
         """The idempotency key (SameKey) or the client's marker (LookUp): the same at every try of this call."""
 
-    async def send(self, out: Outgoing, transport: Transport) -> Exchange:
+    async def send(self, out: Outgoing, transport: Transport, *, prepare: Prepare | None = None) -> Exchange:
         """Make the one write of the call, or return its recorded answer.
 
         Returns:
@@ -110,7 +129,7 @@ class ActiveCall(Protocol):
             LeaseLostError: This worker may not act for the run any more; nothing left.
         """
 
-    async def read(self, out: Outgoing, transport: Transport) -> Exchange:
+    async def read(self, out: Outgoing, transport: Transport, *, prepare: Prepare | None = None) -> Exchange:
         """Read: a try that changes nothing there. Retried, and recorded for people.
 
         Raises:
