@@ -1,0 +1,1 @@
+"""What tests of agents, plugins and of the platform itself need."""

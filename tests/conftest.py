@@ -1,0 +1,1 @@
+"""Nothing of its own: the fixtures come from Perron's pytest plugin, `perron.testing.plugin`."""
