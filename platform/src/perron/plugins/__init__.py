@@ -1,0 +1,1 @@
+"""The plugin door: hooks, loader, agents as they are declared."""
