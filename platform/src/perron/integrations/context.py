@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from perron.caller import Caller
 from perron.errors import OutsidePlatformError
-from perron.ids import CallId, RunId, ThreadId, WorkerId
+from perron.ids import RunId, ThreadId, WorkerId
+from perron.integrations.exchange import Calls
+from perron.integrations.node import NodeAttempts
+from perron.integrations.openask import OpenAsk
 
-if TYPE_CHECKING:
-    from perron.integrations.journal import Journal
+__all__ = ["OpenAsk", "RunContext", "TaskRef", "current_run", "running"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,20 +30,8 @@ class TaskRef:
     attempt: int
     """LangGraph's attempt of the node in this process, from 1."""
     tool_call_id: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class OpenAsk:
-    """A question that a node stops for; becomes a row of `asks` when the run finishes."""
-
-    interrupt_id: str
-    """32 hex digits, derived from the slot."""
-    kind: str
-    question: str
-    arguments: Any
-    decisions: tuple[str, ...]
-    answer_schema: dict[str, Any] | None = None
-    call_id: CallId | None = None
+    checkpoints: Mapping[str, str] = field(default_factory=dict)
+    """LangGraph's `checkpoint_map` of the task: namespace → checkpoint id, its own graph's and its parents'."""
 
 
 @dataclass(slots=True)
@@ -58,7 +49,7 @@ class RunContext:
     """Operations that the agent may use; None where its declaration does not narrow them."""
     settings: Mapping[str, Mapping[str, Any]]
     """Frozen at the run's creation: `agent` and each integration's key → values."""
-    journal: Journal
+    journal: Calls
     locate: Callable[[], TaskRef]
     """Find the task that the calling code belongs to. Synchronous."""
     check_lease: Callable[[], None]
@@ -71,6 +62,12 @@ class RunContext:
     """By interrupt id: what this execution came to ask."""
     sealed_namespaces: set[str] = field(default_factory=set)
     """Namespaces whose next checkpoint clears sealed responses."""
+    is_branch: bool = False
+    """It started from an older checkpoint that was named: what the thread did after it is on another branch."""
+    attempts: NodeAttempts = field(default_factory=NodeAttempts)
+    """The calls and questions of each execution of a node."""
+    loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.get_running_loop)
+    """Where the run executes and calls are made; code in other threads hands its calls over to it."""
 
 
 _current: ContextVar[RunContext | None] = ContextVar("perron_run", default=None)

@@ -43,7 +43,7 @@ class Ask(Owned, Created, Base):
     answer_schema: Mapped[dict[str, Any] | None]
     """JSON schema of the value that goes with `edit`, `respond` or `give_result`."""
     state: Mapped[str] = mapped_column(server_default="open")
-    """open | answered | dropped (its thread went on without it)"""
+    """open | answered | applied (its call went on with the answer) | dropped (its thread went on without it)"""
     deadline: Mapped[datetime | None]
 
     run: Mapped[Run] = relationship(back_populates="asks", lazy="raise")

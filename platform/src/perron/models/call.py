@@ -38,9 +38,14 @@ class Call(Owned, Stamped, Base):
     operation: Mapped[str]
     """`<integration>.<operation>`, or an effect's name."""
     slot: Mapped[str]
-    """`#<ordinal>` within (task, tool call, operation), or `=<key>` for `.once(key)`."""
+    """`#<ordinal>` within (task, tool call, operation), with `/<n>` for a call that stands where another one was
+    recorded; `=<key>` for `.once(key)`, whose task is ''; `@<id>` for what is never replayed: plain reads."""
     checkpoint_ns: Mapped[str] = mapped_column(server_default="")
+    """The namespace whose next checkpoint clears `sealed`; `*` for `.once(key)`: kept as long as the thread."""
     node: Mapped[str] = mapped_column(server_default="")
+    checkpoints: Mapped[dict[str, Any] | None]
+    """{"<namespace>": "<checkpoint id>"}: the checkpoints that the task started from, its own graph's and its
+    parents'. Two tasks of one superstep share them; a superstep that was left behind has others."""
     fingerprint: Mapped[bytes]
     """HMAC-SHA256 of the canonical arguments."""
     effect: Mapped[str]

@@ -1,0 +1,137 @@
+"""One execution of a node: the order of its calls, those that are being made, and what it stops for."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Coroutine, Sequence
+from threading import Lock
+from typing import Any, NoReturn, TypeVar
+
+from perron.integrations.openask import OpenAsk
+from perron.integrations.recorded import Place, Recorded
+
+T = TypeVar("T")
+
+Interrupt = Callable[[Sequence[OpenAsk]], BaseException]
+
+
+class NodeAttempt:
+    """The calls of one node attempt.
+
+    Questions to people are gathered: once a call has come to one, no call begins, those that are being made are
+    waited for, and all questions stop the node together. `interrupt()` would match answers by their position.
+    """
+
+    def __init__(self, number: int, interrupt: Interrupt, *, before: NodeAttempt | None = None) -> None:
+        self.number = number
+        self.is_over = False
+        self.before = before
+        """The attempt of the same task before this one; calls of it may still be under way."""
+        self.asks: dict[str, OpenAsk] = {}
+        self.recorded: Recorded | None = None
+        """What the task did before; None until the first call has loaded it."""
+        self.loading = asyncio.Lock()
+        self._interrupt = interrupt
+        self._ordinals: Counter[tuple[str, str]] = Counter()
+        self._waiting: list[Place] = []
+        self._counting = Lock()  # sync tools of one node take their places in threads
+        self._open: set[object] = set()
+        self._settled = asyncio.Event()
+        self._settled.set()
+        self._stop: BaseException | None = None
+
+    def place(self, tool_call_id: str, operation: str, fingerprint: bytes) -> Place:
+        """Take the next place of an operation in this attempt. Safe in any thread."""
+        with self._counting:
+            self._ordinals[tool_call_id, operation] += 1
+            place = Place(tool_call_id, operation, self._ordinals[tool_call_id, operation], fingerprint)
+            self._waiting.append(place)
+        return place
+
+    def waiting(self) -> list[Place]:
+        """Return the places that are taken and not matched with recorded calls yet, in the order of the code."""
+        with self._counting:
+            self._waiting = [place for place in self._waiting if not place.is_matched]
+            return list(self._waiting)
+
+    @property
+    def is_stopping(self) -> bool:
+        """Whether a call of this attempt has come to a question."""
+        return bool(self.asks)
+
+    def enter(self, call: object) -> None:
+        """Count a call as being made."""
+        self._open.add(call)
+        self._settled.clear()
+
+    def leave(self, call: object) -> None:
+        """Count a call as settled."""
+        self._open.discard(call)
+        if not self._open:
+            self._settled.set()
+
+    async def settled(self) -> None:
+        """Wait until no call of this attempt, and of those before it, is being made."""
+        if self.before is not None:
+            await self.before.settled()
+            self.before = None
+        await self._settled.wait()
+
+    async def finish(self, work: Coroutine[Any, Any, T]) -> T:
+        """Run `work` to its end, also when the caller is cancelled meanwhile: what was sent must be recorded."""
+        task = asyncio.get_running_loop().create_task(work)
+        self.enter(task)
+        task.add_done_callback(self.leave)
+        return await asyncio.shield(task)
+
+    async def stop(self, call: object, ask: OpenAsk | None = None) -> NoReturn:
+        """Stop the node for a person, when all that was begun is settled; `call` itself counts as settled.
+
+        Without `ask`, the call gives way to the questions of others.
+        """
+        if ask is not None:
+            self.asks[ask.interrupt_id] = ask
+        self.leave(call)
+        await self.settled()
+        raise self.exception()
+
+    def exception(self) -> BaseException:
+        """Return the one exception that carries all questions of the attempt."""
+        if self._stop is None:
+            self._stop = self._interrupt(list(self.asks.values()))
+        return self._stop
+
+
+class NodeAttempts:
+    """The newest attempt of each task in one execution of a run."""
+
+    def __init__(self) -> None:
+        self._newest: dict[str, NodeAttempt] = {}
+        self._lock = Lock()
+
+    def current(self, task_id: str, number: int, interrupt: Interrupt) -> NodeAttempt:
+        """Return the attempt that the calling code belongs to. Safe in any thread.
+
+        `number` alone does not tell attempts apart: in a subgraph it starts from 1 again when the node around the
+        subgraph is retried.
+        """
+        with self._lock:
+            newest = self._newest.get(task_id)
+            if newest is None or newest.is_over or newest.number != number:
+                newest = NodeAttempt(number, interrupt, before=newest)
+                self._newest[task_id] = newest
+            return newest
+
+    def end(self, task_id: str) -> NodeAttempt | None:
+        """Note that the task's code has ended, so that its next call belongs to another attempt."""
+        with self._lock:
+            newest = self._newest.get(task_id)
+            if newest is not None:
+                newest.is_over = True
+            return newest
+
+    async def settled(self) -> None:
+        """Wait until no call of the run is being made."""
+        for attempt in list(self._newest.values()):
+            await attempt.settled()

@@ -1,0 +1,334 @@
+"""SQL of the journal: what the calls of a run write and read while it executes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cache
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import (
+    ARRAY,
+    ColumnElement,
+    Integer,
+    LargeBinary,
+    Row,
+    Text,
+    TextClause,
+    Uuid,
+    and_,
+    bindparam,
+    exists,
+    func,
+    insert,
+    or_,
+    select,
+    text,
+    update,
+)
+from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from perron.database.encoding import dumps
+from perron.database.outage import sqlstate
+from perron.errors import LeaseLostError, ThreadNotFoundError
+from perron.models.ask import Ask
+from perron.models.call import Call, CallAttempt
+from perron.models.thread import Thread
+
+FENCED = "PN001"
+"""SQLSTATE of the fence: the run has another epoch, or does not run any more."""
+
+UNSETTLED = ("begun", "sent", "in_doubt")
+"""States that a result may still change."""
+
+
+class SlotTakenError(Exception):
+    """Another writer made a call in this slot first."""
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedCall:
+    """A row of `calls`, as far as a replay needs it."""
+
+    call_id: UUID
+    run_id: UUID
+    task_id: str
+    tool_call_id: str
+    operation: str
+    slot: str
+    node: str
+    checkpoints: Mapping[str, str] | None
+    fingerprint: bytes
+    effect: str
+    state: str
+    idempotency_key: str | None
+    error: Mapping[str, Any] | None
+    sealed: bytes | None
+    created_at: datetime
+    has_attempts: bool
+
+    @property
+    def may_have_acted(self) -> bool:
+        """Whether something was sent for it that was not refused for certain."""
+        return self.has_attempts and self.effect != "read" and self.state in ("done", "sent", "in_doubt")
+
+    @property
+    def is_question(self) -> bool:
+        """Whether it waits for a person before anything is sent for it."""
+        return self.state == "in_doubt" and not self.has_attempts
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedAttempt:
+    """A row of `call_attempts`, as far as its settling needs it."""
+
+    attempt_id: UUID
+    outcome: str
+    status: int | None
+    timeout_s: float
+    age_s: float
+    """Since `sent`, by the database's clock."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of an attempt, and with it of its call."""
+
+    attempt_id: UUID
+    call_id: UUID
+    outcome: str
+    """answered | no_response | not_sent"""
+    status: int | None = None
+    response_body: Any = None
+    """Redacted."""
+    detail: str | None = None
+    state: str | None = None
+    """The call's new state; None leaves the call as it is."""
+    result: Any = None
+    """Redacted."""
+    error: Mapping[str, Any] | None = None
+    sealed: bytes | None = None
+
+
+class JournalRepository:
+    """Statements of the hot path, in Core. Not scoped to a caller: a run's thread is the scope."""
+
+    def __init__(self, session: AsyncSession, *, schema: str) -> None:
+        self._session = session
+        self._schema = schema
+
+    async def fence(self, runs: set[tuple[UUID, int]]) -> None:
+        """Hold the epochs of runs until the commit. Always the first statement of a transaction.
+
+        Raises:
+            LeaseLostError: One of them has another epoch by now, or does not run any more.
+        """
+        for run_id, epoch in sorted(runs):  # in one order everywhere: no deadlocks
+            try:
+                await self._session.execute(
+                    text(f"SELECT {self._schema}.fence(:run_id, :epoch)").bindparams(
+                        bindparam("run_id", run_id, Uuid()), bindparam("epoch", epoch, Integer())
+                    )
+                )
+            except DBAPIError as exc:
+                if sqlstate(exc) != FENCED:
+                    raise
+                raise LeaseLostError(
+                    f"The run {run_id} belongs to another worker by now, or has ended.", run_id=str(run_id)
+                ) from exc
+
+    async def commit_without_waiting(self) -> None:
+        """Let this transaction's commit not wait for the disk: what it holds may be lost with the server."""
+        await self._session.execute(select(func.set_config("synchronous_commit", "off", True)))
+
+    async def find_of_task(self, thread_id: UUID, task_id: str, node: str) -> list[RecordedCall]:
+        """Return the calls of a task, and what other tasks of its node left behind unapplied or in doubt."""
+        left_behind = and_(
+            Call.node == node,
+            Call.task_id != "",
+            or_(Call.sealed.is_not(None), Call.state.in_(("sent", "in_doubt"))),
+        )
+        return await self._find(
+            Call.thread_id == thread_id, Call.slot.startswith("#"), or_(Call.task_id == task_id, left_behind)
+        )
+
+    async def find_in_slot(
+        self, thread_id: UUID, task_id: str, tool_call_id: str, operation: str, slot: str
+    ) -> RecordedCall | None:
+        """Return the call of a slot."""
+        rows = await self._find(
+            Call.thread_id == thread_id,
+            Call.task_id == task_id,
+            Call.tool_call_id == tool_call_id,
+            Call.operation == operation,
+            Call.slot == slot,
+        )
+        return rows[0] if rows else None
+
+    async def find_same(
+        self, thread_id: UUID, operation: str, fingerprint: bytes, *, but_run: UUID
+    ) -> list[RecordedCall]:
+        """Return the thread's calls of an operation with the same arguments, by other runs."""
+        return await self._find(
+            Call.thread_id == thread_id,
+            Call.operation == operation,
+            Call.fingerprint == fingerprint,
+            Call.run_id != but_run,
+        )
+
+    async def find(self, call_id: UUID) -> RecordedCall | None:
+        """Return a call."""
+        rows = await self._find(Call.call_id == call_id)
+        return rows[0] if rows else None
+
+    async def _find(self, *conditions: ColumnElement[bool]) -> list[RecordedCall]:
+        query = select(*_RECORDED).where(*conditions).order_by(Call.created_at, Call.call_id)
+        return [_recorded(row) for row in await self._session.execute(query)]
+
+    async def get_attempts(self, call_id: UUID) -> list[RecordedAttempt]:
+        """Return the attempts of a call, newest first; without the reads that its operation made."""
+        age_s = func.extract("epoch", func.clock_timestamp() - CallAttempt.sent_at)
+        query = (
+            select(CallAttempt.attempt_id, CallAttempt.outcome, CallAttempt.status, CallAttempt.timeout_s, age_s)
+            .where(CallAttempt.call_id == call_id, _IS_WRITE)
+            .order_by(CallAttempt.sent_at.desc())
+        )
+        return [
+            RecordedAttempt(row[0], row[1], row[2], row[3], float(row[4]))
+            for row in await self._session.execute(query)
+        ]
+
+    async def insert(self, calls: Sequence[Mapping[str, Any]], attempts: Sequence[Mapping[str, Any]] = ()) -> None:
+        """Insert calls and attempts, sent now.
+
+        Raises:
+            SlotTakenError: One of the slots has its call.
+        """
+        try:
+            if calls:
+                await self._session.execute(insert(Call.__table__), list(calls))  # type: ignore[arg-type]  # a Table
+            if attempts:
+                statement = insert(CallAttempt.__table__).values(sent_at=func.now())  # type: ignore[arg-type]
+                await self._session.execute(statement, list(attempts))
+        except IntegrityError as exc:
+            if sqlstate(exc) != "23505":
+                raise
+            raise SlotTakenError from exc
+
+    async def update_unsettled(self, call_id: UUID, **values: Any) -> bool:
+        """Change a call that has no result yet; say whether it had none."""
+        statement = update(Call).where(Call.call_id == call_id, Call.state.in_(UNSETTLED)).values(**values)
+        return (await self._session.execute(statement.returning(Call.call_id))).first() is not None
+
+    async def apply_answer(self, ask_id: UUID) -> None:
+        """Note that a person's answer was acted on."""
+        await self._session.execute(update(Ask).where(Ask.ask_id == ask_id).values(state="applied"))
+
+    async def settle(self, outcomes: Sequence[Outcome]) -> set[UUID]:
+        """Record what became of attempts, whoever has the run by now.
+
+        Returns:
+            The calls that took their new state. A call that was settled before keeps what it has.
+        """
+        rows = await self._session.execute(
+            _settle(self._schema),
+            {
+                "attempt_ids": [o.attempt_id for o in outcomes],
+                "call_ids": [o.call_id for o in outcomes],
+                "outcomes": [o.outcome for o in outcomes],
+                "statuses": [o.status for o in outcomes],
+                "bodies": [_json(o.response_body) for o in outcomes],
+                "details": [None if o.detail is None else o.detail.replace("\0", "\ufffd") for o in outcomes],
+                "states": [o.state for o in outcomes],
+                "results": [_json(o.result) for o in outcomes],
+                "errors": [_json(o.error) for o in outcomes],
+                "sealed": [o.sealed for o in outcomes],
+            },
+        )
+        return set(rows.scalars())
+
+    async def get_data_key(self, thread_id: UUID) -> bytes | None:
+        """Return the thread's wrapped data key.
+
+        Raises:
+            ThreadNotFoundError: It was deleted.
+        """
+        row = (await self._session.execute(select(Thread.data_key).where(Thread.thread_id == thread_id))).first()
+        if row is None:
+            raise ThreadNotFoundError(thread_id)
+        wrapped: bytes | None = row[0]
+        return wrapped
+
+    async def set_data_key(self, thread_id: UUID, wrapped: bytes) -> bytes:
+        """Give the thread its data key and return the one that it has then: somebody else's if that was first."""
+        statement = update(Thread).where(Thread.thread_id == thread_id, Thread.data_key.is_(None))
+        await self._session.execute(statement.values(data_key=wrapped, updated_at=Thread.updated_at))
+        return await self.get_data_key(thread_id) or wrapped
+
+
+_IS_WRITE = func.coalesce(CallAttempt.method, "").not_in(("GET", "HEAD"))
+"""Not one of the reads that a write operation makes besides."""
+
+_RECORDED = (
+    Call.call_id,
+    Call.run_id,
+    Call.task_id,
+    Call.tool_call_id,
+    Call.operation,
+    Call.slot,
+    Call.node,
+    Call.checkpoints,
+    Call.fingerprint,
+    Call.effect,
+    Call.state,
+    Call.idempotency_key,
+    Call.error,
+    Call.sealed,
+    Call.created_at,
+    exists().where(CallAttempt.call_id == Call.call_id, _IS_WRITE),
+)
+
+
+def _recorded(row: Row[Any]) -> RecordedCall:
+    return RecordedCall(*row)  # type: ignore[call-arg]  # _RECORDED, in the order of the fields
+
+
+def _json(value: Any) -> str | None:
+    return None if value is None else dumps(value)
+
+
+@cache
+def _settle(schema: str) -> TextClause:
+    # One statement for any number of outcomes: at 32 calls at once they arrive many at a time.
+    statement = text(f"""
+        WITH settled AS (
+            SELECT * FROM unnest(
+                :attempt_ids, :call_ids, :outcomes, :statuses, :bodies, :details, :states, :results, :errors,
+                :sealed
+            ) AS s (attempt_id, call_id, outcome, status, body, detail, state, result, error, sealed)
+        ), attempts AS (
+            UPDATE {schema}.call_attempts AS a
+            SET outcome = s.outcome, status = s.status, response_body = s.body::jsonb, error = s.detail,
+                finished_at = now()
+            FROM settled AS s WHERE a.attempt_id = s.attempt_id
+        )
+        UPDATE {schema}.calls AS c
+        SET state = s.state, result = s.result::jsonb, error = s.error::jsonb, sealed = s.sealed,
+            updated_at = now(), finished_at = CASE WHEN s.state IN ('done', 'failed') THEN now() END
+        FROM settled AS s
+        WHERE c.call_id = s.call_id AND s.state IS NOT NULL AND c.state IN ('begun', 'sent', 'in_doubt')
+        RETURNING c.call_id
+    """)  # noqa: S608  # a checked identifier
+    types: dict[str, Any] = {
+        "attempt_ids": Uuid(),
+        "call_ids": Uuid(),
+        "statuses": Integer(),
+        "sealed": LargeBinary(),
+    }
+    names = ("attempt_ids", "call_ids", "outcomes", "statuses", "bodies", "details", "states", "results", "errors")
+    return statement.bindparams(
+        *(bindparam(name, type_=ARRAY(types.get(name, Text()))) for name in (*names, "sealed"))
+    )
