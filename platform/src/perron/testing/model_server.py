@@ -64,7 +64,13 @@ class ModelServer:
         self._lock = threading.Lock()
         self._next = script if callable(script) else _in_order(script)
         self._http = _Http(self._reply_to)
-        self._thread = threading.Thread(target=self._http.serve_forever, name="model-server", daemon=True)
+        self._thread = threading.Thread(
+            # How soon it notices that it is to stop.
+            target=self._http.serve_forever,
+            args=(0.02,),
+            name="model-server",
+            daemon=True,
+        )
 
     @property
     def base_url(self) -> str:
