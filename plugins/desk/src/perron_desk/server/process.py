@@ -45,8 +45,15 @@ class DeskProcess(DeskControl):
     def kill(self) -> None:
         """End the desk with SIGKILL and wait until it is gone."""
         self._process.kill()
-        self._process.wait()
         self.close()
+
+    def wait(self, *, timeout_s: float) -> int:
+        """Wait until the desk has ended; its exit code, negative for a signal.
+
+        Raises:
+            subprocess.TimeoutExpired: It still runs after this time.
+        """
+        return self._process.wait(timeout=timeout_s)
 
     def close(self) -> None:
         """End the desk: the end of its stdin is its sign, SIGKILL after 5 s."""
