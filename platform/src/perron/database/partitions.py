@@ -18,11 +18,11 @@ _LOCK = "perron.run_events"
 async def ensure_partitions(session: AsyncSession) -> None:
     """Make the partitions of this week and of the next `WEEKS_AHEAD`, in the session's transaction.
 
-    Where all exist, which is nearly always, that is one query. Any number of processes may do it at once.
+    Where all exist, which is nearly always, that is one query. Any number of processes may do it at once. Events
+    of these weeks that landed in the default partition move to where they belong.
 
     Raises:
-        sqlalchemy.exc.DBAPIError: With SQLSTATE 55P03, others held it up for 5 s. With 23514, the default
-            partition holds events of one of these weeks.
+        sqlalchemy.exc.DBAPIError: With SQLSTATE 55P03: others held it up for 5 s.
     """
     await (await session.connection()).run_sync(make_partitions)
 
@@ -34,13 +34,24 @@ def make_partitions(connection: Connection) -> None:
         return
     connection.execute(text("SET LOCAL lock_timeout = '5s'"))
     connection.execute(text("SELECT pg_advisory_xact_lock(hashtext(:name))"), {"name": f"{_LOCK} {schema}"})
-    quoted = connection.dialect.identifier_preparer.quote(schema)
+    events = f"{connection.dialect.identifier_preparer.quote(schema)}.run_events"
+    # As ATTACH takes it, but before rows are looked for: none may land there between the two.
+    connection.execute(text(f"LOCK TABLE {events}_default"))
     for week in _missing(connection, schema):  # again: another process may have had the lock before
-        partition = f"{quoted}.{_name(week)}"
+        for statement in _statements(events, week):
+            connection.execute(text(statement))
+
+
+def _statements(events: str, week: date) -> tuple[str, ...]:
+    partition = f"{events}_{_suffix(week)}"
+    first, end = f"'{lower_bound(week)}'", f"'{lower_bound(week + _WEEK)}'"
+    strays = f"DELETE FROM {events}_default WHERE run_id >= {first} AND run_id < {end} RETURNING *"  # noqa: S608
+    return (
         # Not CREATE … PARTITION OF: its lock on `run_events` would stop all reading and writing of events.
-        connection.execute(text(f"CREATE TABLE {partition} (LIKE {quoted}.run_events INCLUDING ALL)"))
-        bounds = f"FOR VALUES FROM ('{lower_bound(week)}') TO ('{lower_bound(week + _WEEK)}')"
-        connection.execute(text(f"ALTER TABLE {quoted}.run_events ATTACH PARTITION {partition} {bounds}"))
+        f"CREATE TABLE {partition} (LIKE {events} INCLUDING ALL)",
+        f"WITH strays AS ({strays}) INSERT INTO {partition} SELECT * FROM strays",  # noqa: S608  # all names are ours
+        f"ALTER TABLE {events} ATTACH PARTITION {partition} FOR VALUES FROM ({first}) TO ({end})",
+    )
 
 
 def lower_bound(week: date) -> UUID:
@@ -50,7 +61,7 @@ def lower_bound(week: date) -> UUID:
 
 
 def _missing(connection: Connection, schema: str) -> list[date]:
-    today, *names = connection.execute(
+    today, names = connection.execute(
         text("""
             SELECT (now() AT TIME ZONE 'UTC')::date, array_agg(p.relname::text)
             FROM pg_inherits i
@@ -62,8 +73,8 @@ def _missing(connection: Connection, schema: str) -> list[date]:
     ).one()
     monday = today - timedelta(days=today.weekday())
     weeks = (monday + n * _WEEK for n in range(WEEKS_AHEAD + 1))
-    return [week for week in weeks if _name(week) not in (names[0] or ())]
+    return [week for week in weeks if f"run_events_{_suffix(week)}" not in (names or ())]
 
 
-def _name(week: date) -> str:
-    return f"run_events_{week:%Y_%m_%d}"
+def _suffix(week: date) -> str:
+    return f"{week:%Y_%m_%d}"
