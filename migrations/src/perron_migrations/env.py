@@ -6,7 +6,7 @@ both are found here: the URL in Alembic's `sqlalchemy.url`, else in Perron's set
 
 from __future__ import annotations
 
-import asyncio
+import logging
 from typing import TYPE_CHECKING
 
 from alembic import context
@@ -56,7 +56,7 @@ def _is_ours(name: str | None, kind: NameFilterType, _parents: NameFilterParentN
     return kind != "table" or name is None or not name.startswith(UNMODELLED)
 
 
-async def migrate_from_checkout() -> None:
+def migrate_from_checkout() -> None:
     """Find the database as `perron` finds it, and migrate it.
 
     Raises:
@@ -66,6 +66,8 @@ async def migrate_from_checkout() -> None:
     from perron.database.url import DatabaseUrl
     from perron.settings import load_settings
 
+    logging.basicConfig(format="%(message)s")
+    logging.getLogger("alembic.runtime.migration").setLevel(logging.INFO)
     settings = load_settings()
     if settings.database_schema != SCHEMA:
         raise CommandError(f"Alembic works on the schema {SCHEMA!r} alone: use `perron db` for another.")
@@ -80,8 +82,11 @@ async def migrate_from_checkout() -> None:
     elif configured is not None:
         run(configured.get_secret_value())
     else:
-        async with EmbeddedServer.open(settings.home) as url:
-            run(url)
+        server = EmbeddedServer(settings.home)
+        try:
+            run(server.acquire())
+        finally:
+            server.release()
 
 
 def _connect_and_migrate(url: URL, *, langgraph_schema: str) -> None:
@@ -94,4 +99,4 @@ if context.is_offline_mode():
 if "connection" in context.config.attributes:
     migrate(**context.config.attributes)
 else:
-    asyncio.run(migrate_from_checkout())
+    migrate_from_checkout()
