@@ -58,14 +58,14 @@ def new_database(server: DatabaseUrl, *, template: DatabaseUrl | None = None) ->
 @contextmanager
 def upgraded_database(server: DatabaseUrl) -> Iterator[DatabaseUrl]:
     """Yield a new database with all owners' tables, to be cloned: nobody may be connected to it."""
-    from perron.database.upgrade import upgrade  # noqa: PLC0415  # brings Alembic and langgraph
+    from perron.core.upgrade import upgrade_database  # noqa: PLC0415  # brings LangGraph
 
     with new_database(server) as url:
         failures: list[BaseException] = []
 
         def run() -> None:
             try:
-                asyncio.run(upgrade(url))
+                asyncio.run(upgrade_database(url))
             except BaseException as exc:  # noqa: BLE001  # handed to the thread that waits
                 failures.append(exc)
 
