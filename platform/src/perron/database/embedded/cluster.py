@@ -156,6 +156,7 @@ class Cluster:
             lock.close()
         url = self.reach()
         if url is None:
+            remove_socket_directory(self._home, self._owners())
             reason = _reason(self._log.read_bytes()[log_start:].decode(errors="replace"))
             raise EmbeddedServerError(
                 f"The embedded PostgreSQL in {self._home} does not start: "
