@@ -1,19 +1,20 @@
 """What stands in config/, the image and docker-compose.yml, against the code that they deploy."""
 
-import importlib.util
-import json
 import re
 import subprocess
 import sys
 import tomllib
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import yaml
 from dotenv import dotenv_values
+from langgraph.graph.state import CompiledStateGraph
 
 from perron.database.url import DatabaseUrl
+from perron.integrations.integration import Integration
+from perron.plugins.loader import load_plugins
 from perron.settings import load_settings, read_toml
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -39,17 +40,30 @@ def test_the_toml_holds_settings_only(monkeypatch: pytest.MonkeyPatch) -> None:
     assert settings.run_timeout_s == read_toml()["run_timeout_s"]
 
 
-def test_the_graph_of_langgraph_json_runs() -> None:
-    graphs = json.loads((CONFIG / "langgraph.json").read_text(encoding="utf-8"))["graphs"]
-    file, _, attribute = graphs["greeter"].partition(":")
-    spec = importlib.util.spec_from_file_location("greeter", CONFIG / file)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+async def test_the_tables_of_the_toml_hold_settings_that_exist() -> None:
+    tables = tomllib.loads((CONFIG / "perron.toml").read_text(encoding="utf-8"))
+    registry = await load_plugins(load_settings())
 
-    state = getattr(module, attribute).invoke({"name": "Ada"})
+    desk = cast("type[Integration[Any, Any]]", registry.integrations["desk"])
+    triage = registry.get_agent("triage").settings
 
+    assert triage is not None
+    for model, values in (
+        (desk.settings_type, tables["integration"]["desk"]),
+        (triage, tables["agent"]["triage"]),
+    ):
+        assert set(values) <= set(model.model_fields)
+        model.model_validate(values)
+    assert (set(tables["integration"]), set(tables["agent"])) == ({"desk"}, {"triage"})
+
+
+async def test_the_agent_of_langgraph_json_is_found_and_builds_a_graph_that_runs() -> None:
+    settings = load_settings(langgraph_json=CONFIG / "langgraph.json", plugins="none")
+
+    registry = await load_plugins(settings)
+
+    greeter = cast("CompiledStateGraph[Any]", registry.get_agent("greeter").build)
+    state = await greeter.ainvoke({"name": "Ada"})
     assert state["greeting"] == "Good morning, Ada!"
 
 
