@@ -21,19 +21,21 @@ class AgentRepository(BaseRepository[Agent]):
         """Return all, by name."""
         return (await self.session.execute(self.select().order_by(Agent.graph_id))).scalars().all()
 
-    async def put(self, rows: Sequence[dict[str, Any]]) -> None:
-        """Insert or replace; `rows` hold every column but the times, and come in the order of their names."""
+    async def replace(self, rows: Sequence[dict[str, Any]], missing: Collection[str]) -> None:
+        """Insert or replace agents, and say of others that nobody brings them any more.
+
+        Args:
+            rows: Every column but the times, in the order of the names.
+            missing: Names.
+        """
         statement = insert(Agent)
-        columns = {name: statement.excluded[name] for name in (rows[0] if rows else {}) if name != "graph_id"}
         for row in rows:
+            columns = {name: statement.excluded[name] for name in row if name != "graph_id"}
             await self.session.execute(
                 statement.values(row).on_conflict_do_update(
                     index_elements=[Agent.graph_id], set_={**columns, "updated_at": func.now()}
                 )
             )
-
-    async def mark_missing(self, graph_ids: Collection[str]) -> None:
-        """Say of agents that nobody brings them any more."""
         await self.session.execute(
-            update(Agent).where(Agent.graph_id.in_(graph_ids)).values(state="missing", error=None)
+            update(Agent).where(Agent.graph_id.in_(missing)).values(state="missing", error=None)
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -53,17 +53,16 @@ class AssistantRepository(BaseRepository[Assistant]):
         query = query.order_by(Assistant.created_at.desc(), Assistant.assistant_id).limit(limit).offset(offset)
         return (await self.session.execute(query)).scalars().all()
 
-    async def create_system(self, assistant_id: UUID, graph_id: str) -> None:
-        """Make an agent's system assistant with its first version; one that exists stays as it is."""
-        values: dict[str, Any] = {
-            "assistant_id": assistant_id,
-            "graph_id": graph_id,
-            "name": graph_id,
-            "metadata_": {"created_by": "system"},
-        }
-        owned = {"tenant": self.caller.tenant, "owner": SYSTEM}
-        made = await self.session.execute(
-            insert(Assistant).values(**values, **owned).on_conflict_do_nothing().returning(Assistant.assistant_id)
-        )
-        if made.first() is not None:
-            await self.session.execute(insert(AssistantVersion).values(**values, version=1))
+    async def create_system(self, graph_ids: Mapping[UUID, str]) -> None:
+        """Make system assistants with their first version, by id; those that exist stay as they are."""
+        for assistant_id, graph_id in graph_ids.items():
+            values: dict[str, Any] = {
+                "assistant_id": assistant_id,
+                "graph_id": graph_id,
+                "name": graph_id,
+                "metadata_": {"created_by": "system"},
+            }
+            owned = {"tenant": self.caller.tenant, "owner": SYSTEM}
+            made = insert(Assistant).values(**values, **owned).on_conflict_do_nothing()
+            if (await self.session.execute(made.returning(Assistant.assistant_id))).first() is not None:
+                await self.session.execute(insert(AssistantVersion).values(**values, version=1))

@@ -21,17 +21,19 @@ class PluginRepository(BaseRepository[Plugin]):
         """Return all, by name."""
         return (await self.session.execute(self.select().order_by(Plugin.name))).scalars().all()
 
-    async def put(self, rows: Sequence[dict[str, Any]]) -> None:
-        """Insert or replace; `rows` hold every column but the times, and come in the order of their names."""
+    async def replace(self, rows: Sequence[dict[str, Any]], gone: Collection[str]) -> None:
+        """Insert or replace plugins, and forget those that are not installed any more.
+
+        Args:
+            rows: Every column but the times, in the order of the names.
+            gone: Names.
+        """
         statement = insert(Plugin)
-        columns = {name: statement.excluded[name] for name in (rows[0] if rows else {}) if name != "name"}
         for row in rows:
+            columns = {name: statement.excluded[name] for name in row if name != "name"}
             await self.session.execute(
                 statement.values(row).on_conflict_do_update(
                     index_elements=[Plugin.name], set_={**columns, "updated_at": func.now()}
                 )
             )
-
-    async def remove(self, names: Collection[str]) -> None:
-        """Forget plugins that are not installed any more."""
-        await self.session.execute(delete(Plugin).where(Plugin.name.in_(names)))
+        await self.session.execute(delete(Plugin).where(Plugin.name.in_(gone)))
