@@ -7,6 +7,7 @@ operators change while the platform runs live in the database (`services/setting
 from __future__ import annotations
 
 import os
+import re
 import tomllib
 import warnings
 from pathlib import Path
@@ -19,6 +20,10 @@ from perron.errors import ConfigurationError, UnknownNameError, nearest
 
 ENV_PREFIX = "PERRON_"
 TOML_FILE = "perron.toml"
+
+CONNECTION_PREFIX = "PERRON_CONNECTION_"
+"""`PERRON_CONNECTION_DESK` has the credentials of the integration `desk`."""
+_OTHER_TABLES = ("agent", "integration", "connection")
 
 LogLevel = Literal["debug", "info", "warning", "error"]
 
@@ -84,14 +89,14 @@ class PlatformSettings(BaseSettings):
 
 
 class _TomlSource(PydanticBaseSettingsSource):
-    """`perron.toml`: flat keys, each the name of a setting; tables `agent` and `integration` are not ours."""
+    """`perron.toml`: flat keys, each the name of a setting; tables of agents and integrations are not ours."""
 
     def get_field_value(self, field: Any, field_name: str) -> tuple[Any, str, bool]:
         return None, field_name, False  # unused: __call__ answers for all fields at once
 
     def __call__(self) -> dict[str, Any]:
         known = self.settings_cls.model_fields
-        values = {k: v for k, v in read_toml().items() if k not in ("agent", "integration")}
+        values = {k: v for k, v in read_toml().items() if k not in _OTHER_TABLES}
         for name in values:
             if name not in known:
                 raise UnknownNameError("setting", name, known)
@@ -102,7 +107,7 @@ def read_toml(directory: Path | None = None) -> dict[str, Any]:
     """Return what `perron.toml` says, or nothing when there is none.
 
     `PERRON_CONFIG` names another file. Tables `agent.NAME` and `integration.KEY` hold the settings of agents
-    and integrations.
+    and integrations, `connection.KEY` where the credentials are.
     """
     named = os.environ.get("PERRON_CONFIG")
     path = Path(named) if named else (directory or Path.cwd()) / TOML_FILE
@@ -138,13 +143,30 @@ def load_settings(**overrides: Any) -> PlatformSettings:
         ) from None
 
 
+_DECLARED_VARIABLE = re.compile(r"PERRON_(AGENT|INTEGRATION)_\w+?__\w")
 _OTHER_VARIABLES = {"PERRON_CONFIG", "PERRON_FAILPOINTS", "PERRON_TEST_DATABASE_URL"}
 
 
 def unknown_variables() -> list[str]:
-    """Return the `PERRON_*` variables of the environment that name no setting."""
-    known = {ENV_PREFIX + name.upper() for name in PlatformSettings.model_fields} | _OTHER_VARIABLES
-    return sorted(name for name in os.environ if name.startswith(ENV_PREFIX) and name not in known)
+    """Return the `PERRON_*` variables of the environment that name no setting.
 
+    Those of agents and integrations (`PERRON_AGENT_TRIAGE__REFUND_LIMIT_CENTS`) are checked where their fields
+    are known.
+    """
+    known = {ENV_PREFIX + name.upper() for name in PlatformSettings.model_fields} | _OTHER_VARIABLES
+    ours = [name for name in os.environ if name.startswith(ENV_PREFIX) and not name.startswith(CONNECTION_PREFIX)]
+    return sorted(name for name in ours if name not in known and not _DECLARED_VARIABLE.match(name))
+
+
+BEFORE_DATABASE = frozenset(
+    {
+        *("database_url", "database_direct_url", "database_schema", "langgraph_schema", "database_timeout_s"),
+        *("pool_size", "max_overflow", "pool_recycle_s", "checkpoint_pool_size", "echo", "home", "tenant"),
+        *("langgraph_json", "plugins", "plugins_deny", "plugin_timeout_s", "log_level", "log_json"),
+    }
+)
+"""Settings that are needed before the database is open: it cannot hold them."""
+KEY_MATERIAL = frozenset({"key", "key_file"})
+"""Settings that must not lie beside what they protect."""
 
 LOG_LEVELS: tuple[str, ...] = get_args(LogLevel)
