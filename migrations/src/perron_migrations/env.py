@@ -62,9 +62,9 @@ def migrate_from_checkout() -> None:
     Raises:
         CommandError: The settings call our schema otherwise: autogenerate compares with the models' name.
     """
+    from perron.configuration import load_settings
     from perron.database.embedded import EmbeddedServer
     from perron.database.url import DatabaseUrl
-    from perron.settings import load_settings
 
     logging.basicConfig(format="%(message)s")
     logging.getLogger("alembic.runtime.migration").setLevel(logging.INFO)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import asyncpg
 from sqlalchemy import text
@@ -21,6 +21,9 @@ SCHEMA = "perron"
 OLDEST_VERSION = 17
 
 T = TypeVar("T")
+
+Session: TypeAlias = AsyncSession
+"""What a transaction hands to repositories; the floors above use it only for that."""
 
 
 class Database:

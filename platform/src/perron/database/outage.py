@@ -13,6 +13,9 @@ from sqlalchemy import exc as sa
 from perron.database.url import DatabaseUrl
 from perron.errors import DatabaseUnavailableError
 
+DatabaseError = sa.DBAPIError
+"""What PostgreSQL refuses, through our engine; `sqlstate` tells what it was."""
+
 DEADLOCK = "40P01"
 
 _STATES = {

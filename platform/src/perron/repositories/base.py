@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import Any, ClassVar, Generic, TypeVar, cast
 from uuid import UUID
 
@@ -16,6 +16,9 @@ from perron.models.base import Base, Owned
 
 T = TypeVar("T", bound=Base)
 
+DATABASE_NOW: ColumnElement[Any] = func.clock_timestamp()
+"""The database's clock, at the moment of the statement."""
+
 Key = UUID | str | tuple[UUID | str | int, ...]
 
 
@@ -27,7 +30,7 @@ class BaseRepository(Generic[T]):
     """
 
     model: ClassVar[type[Base]]
-    not_found: ClassVar[Callable[[Any], NotFoundError]] = NotFoundError
+    not_found: ClassVar[type[NotFoundError]] = NotFoundError
 
     def __init__(self, session: AsyncSession, caller: Caller) -> None:
         self.session = session
@@ -62,8 +65,16 @@ class BaseRepository(Generic[T]):
         """
         row = await self.find(key, *options, lock=lock)
         if row is None:
-            raise type(self).not_found(key)
+            raise type(self).not_found(str(key))
         return row
+
+    async def find_any(self, key: Key, *, lock: bool = False) -> T | None:
+        """Return the row whoever's it is, or None: for the runtime, which acts for all tenants."""
+        model = cast("type[T]", self.model)
+        query = select(model).where(*self._by_key(key))
+        if lock:
+            query = query.with_for_update(key_share=True)
+        return (await self.session.execute(query)).scalar_one_or_none()
 
     async def get_all(self, limit: int = 100, *, offset: int = 0) -> Sequence[T]:
         """Return a page, newest first where the table knows."""

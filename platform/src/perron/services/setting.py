@@ -17,7 +17,7 @@ from perron.repositories.setting import SettingRepository
 from perron.services.setting_field import Scope, SettingCatalogue, SettingField
 from perron.services.setting_source import check_sources, variable
 from perron.services.setting_value import SettingValues, Stored, place
-from perron.settings import BEFORE_DATABASE, KEY_MATERIAL, PlatformSettings, read_toml
+from perron.configuration import BEFORE_DATABASE, KEY_MATERIAL, PlatformSettings, read_toml
 
 Frozen = dict[str, dict[str, Any]]
 

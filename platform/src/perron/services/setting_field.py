@@ -14,7 +14,7 @@ from pydantic_core import to_jsonable_python
 
 from perron.errors import ConfigurationError, UnknownNameError
 from perron.plugins.registry import Registry
-from perron.settings import PlatformSettings
+from perron.configuration import PlatformSettings
 
 Scope = Literal["platform", "agent", "integration"]
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from perron.errors import ConfigurationError, UnknownNameError, nearest
 from perron.services.setting_field import Scope, SettingCatalogue, SettingField
-from perron.settings import ENV_PREFIX
+from perron.configuration import ENV_PREFIX
 
 
 def variable(field: SettingField) -> str:

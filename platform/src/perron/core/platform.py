@@ -1,0 +1,366 @@
+"""`Platform`: the one object that Python callers and the command line use."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Generator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any
+from uuid import UUID
+
+from langchain_core.runnables import RunnableConfig
+from langgraph.types import Command as GraphCommand
+from langgraph.types import StateSnapshot
+from pydantic import ValidationError
+
+from perron.caller import Caller
+from perron.configuration import PlatformSettings, load_settings
+from perron.core.opening import Opened, open_parts
+from perron.core.result import RunResult, result_of
+from perron.errors import InvalidInputError
+from perron.ids import RunId, ThreadId
+from perron.models.run import ACTIVE, Run
+from perron.plugins.agent import Agent
+from perron.plugins.calling import call_each
+from perron.runtime.claim import ClaimedRun
+from perron.runtime.events import EventReader
+from perron.runtime.execution import STEP_EVENT
+from perron.runtime.inputs import check_input
+from perron.runtime.state import ThreadStates
+from perron.runtime.worker import Worker
+from perron.schemas.run import RunCreate
+from perron.services.agent import AgentService
+from perron.services.answer import Answer
+from perron.services.ask import AskService
+from perron.services.call import CallService
+from perron.services.connection import ConnectionService
+from perron.services.plugin import PluginService
+from perron.services.run import RunService
+from perron.services.setting import SettingService
+from perron.services.thread import ThreadService
+from perron.services.worker import WorkerService
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One part of a run's stream."""
+
+    id: str
+    """`<epoch>-<n>`: give it to `after` to go on behind it."""
+    event: str
+    """The SSE event: metadata, values, updates, messages, custom, …, error, end."""
+    namespace: str
+    """Which subgraph: `node:task_id`, levels joined by `|`; empty for the root."""
+    data: Any
+
+
+class Platform:
+    """An open platform: database, plugins, and a worker that executes runs on this event loop.
+
+    Use `async with Platform.open() as platform`, or `platform = await Platform.open()` and `close()` in notebooks.
+    """
+
+    def __init__(self, opened: Opened, caller: Caller, *, with_worker: bool) -> None:
+        self._opened = opened
+        self.settings: PlatformSettings = opened.shared.settings
+        self.registry = opened.shared.registry
+        self.caller = caller
+        """Who the methods here act for."""
+        self.database_url = opened.url
+        """The database in use, past a transaction pooler."""
+        shared = opened.shared
+        self.live_settings = SettingService(shared.database, self.settings, shared.registry)
+        self.agents = AgentService(shared.database)
+        self.plugins = PluginService(shared.database)
+        self.threads = ThreadService(shared.database)
+        self.runs = RunService(shared.database, self.settings, shared.registry, self.live_settings)
+        self.asks = AskService(shared.database)
+        self.calls = CallService(shared.database)
+        self.connections = ConnectionService(
+            shared.database, shared.integrations, opened.keys, self.live_settings, shared.registry.integrations
+        )
+        self.workers = WorkerService(shared.database)
+        self.states = ThreadStates(shared)
+        self._reader = EventReader(shared.database, shared.bells, poll_s=self.settings.poll_s)
+        self._worker: Worker | None = None
+        if with_worker:
+            self._worker = Worker(shared, conninfo=opened.url.psycopg, worker_id=opened.worker_id)
+        self._stack = AsyncExitStack()
+
+    @classmethod
+    def open(
+        cls,
+        settings: PlatformSettings | None = None,
+        *,
+        worker: bool = True,
+        agents: Sequence[Agent] = (),
+        caller: Caller | None = None,
+        on_event: Callable[[str], None] | None = None,
+        **overrides: Any,
+    ) -> Opening:
+        """Open a platform: `async with` it, or await it and `close()` it later.
+
+        Args:
+            settings: All settings; default: environment and `perron.toml`.
+            worker: Execute runs in this process. Without, runs wait for another process.
+            agents: Agents of the caller's own, beside the installed ones.
+            caller: Who acts; default: the system in the setting `tenant`.
+            on_event: Told, in a few words, what takes long (the embedded server's first start).
+            overrides: Single settings, by name.
+
+        Raises:
+            ConfigurationError: A setting does not fit.
+            DatabaseUnavailableError: PostgreSQL cannot be reached.
+            SchemaError: Its schema is older than this release.
+        """
+        return Opening(cls, settings or load_settings(**overrides), worker, agents, caller, on_event)
+
+    async def close(self) -> None:
+        """Drain the worker, tell the plugins, and close what was opened, in reverse."""
+        await self._stack.aclose()
+
+    async def run(
+        self,
+        agent: str,
+        input: Any = None,  # the SDK's word
+        *,
+        thread_id: UUID | str | None = None,
+        **options: Any,
+    ) -> RunResult:
+        """Run an agent and wait for the end; see `RunCreate` for the options (`config`, `context`, …).
+
+        Returns:
+            The run as it ended, also in `error`: call `raise_for_status()` to have that raised.
+        """
+        created = await self._create(agent, input, thread_id=thread_id, **options)
+        return await self._finished(created)
+
+    async def submit(
+        self,
+        agent: str,
+        input: Any = None,
+        *,
+        thread_id: UUID | str | None = None,
+        **options: Any,
+    ) -> UUID:
+        """Put a run in line and return its id without waiting."""
+        return (await self._create(agent, input, thread_id=thread_id, **options)).run_id
+
+    async def join(self, run_id: UUID | str) -> RunResult:
+        """Wait for the end of a run, wherever it executes."""
+        return await self._finished(await self.runs.get(self.caller, _uuid(run_id, "run")))
+
+    async def stream(
+        self,
+        agent: str,
+        input: Any = None,
+        *,
+        thread_id: UUID | str | None = None,
+        **options: Any,
+    ) -> AsyncIterator[Event]:
+        """Run an agent and yield its events; the last is `end`. The run goes on if the reader stops."""
+        created = await self._create(agent, input, thread_id=thread_id, **options)
+        async for event in self.follow(created.run_id):
+            yield event
+
+    async def follow(self, run_id: UUID | str, *, after: str = "") -> AsyncIterator[Event]:
+        """Yield a run's events, from the beginning or behind the event id `after`, until it ends."""
+        run = await self.runs.get(self.caller, _uuid(run_id, "run"))
+        async for row in self._reader.follow(self.caller, RunId(run.run_id), after=_position(after)):
+            if row.event == STEP_EVENT:
+                continue
+            data = row.payload
+            if row.event == "values":
+                data = await self.states.values_at(
+                    ThreadId(run.thread_id), run.graph_id, row.namespace, row.payload
+                )
+            yield Event(id=f"{row.epoch}-{row.n}", event=row.event, namespace=row.namespace, data=data)
+
+    async def resume(self, thread_id: UUID | str, answers: Mapping[UUID, Answer]) -> RunResult:
+        """Answer asks of a thread, by ask id, and run it on.
+
+        Raises:
+            NotWaitingError: One of them does not wait (any more).
+            InvalidInputError: A decision that an ask does not offer.
+        """
+        thread = await self.threads.get(self.caller, _uuid(thread_id, "thread"))
+        body = RunCreate(assistant_id=str(thread.metadata_.get("assistant_id")), thread_id=thread.thread_id)
+        return await self._finished(await self._put_in_line(body, answers=answers))
+
+    async def retry(self, run_id: UUID | str) -> RunResult:
+        """Run a failed or cancelled run on from where it stopped; of one that is in line, wait for the end."""
+        body = await self.runs.prepare_retry(self.caller, _uuid(run_id, "run"))
+        return await self.join(run_id) if body is None else await self._finished(await self._put_in_line(body))
+
+    async def cancel(self, run_id: UUID | str) -> Run:
+        """Cancel a run; one that another process executes stops at that process's next look."""
+        run = await self.runs.cancel(self.caller, _uuid(run_id, "run"))
+        if self._worker is not None:
+            self._worker.nudge()
+        return run
+
+    async def state(self, thread_id: UUID | str, *, checkpoint_id: str | None = None) -> StateSnapshot:
+        """Return a thread's state, the newest or that of a checkpoint."""
+        thread, graph_id = await self._graph_of(thread_id)
+        return await self.states.get(thread, graph_id, checkpoint_id=checkpoint_id)
+
+    async def history(
+        self, thread_id: UUID | str, *, limit: int = 10, before: str | None = None
+    ) -> list[StateSnapshot]:
+        """Return a thread's states, newest first."""
+        thread, graph_id = await self._graph_of(thread_id)
+        return await self.states.get_history(thread, graph_id, limit=limit, before=before)
+
+    async def update_state(
+        self,
+        thread_id: UUID | str,
+        values: Any,
+        *,
+        as_node: str | None = None,
+        checkpoint_id: str | None = None,
+    ) -> RunnableConfig:
+        """Write a state as if a node had returned `values`; with `checkpoint_id` a fork from there.
+
+        Raises:
+            ThreadBusyError: A run of the thread is in line.
+            CheckpointMovedError: Somebody else has written meanwhile.
+        """
+        thread, graph_id = await self._graph_of(thread_id)
+        return await self.states.update(thread, graph_id, values, as_node=as_node, checkpoint_id=checkpoint_id)
+
+    async def _create(self, agent: str, given: Any, *, thread_id: UUID | str | None, **options: Any) -> Run:
+        if isinstance(given, GraphCommand):
+            given, options["command"] = None, {"update": given.update, "resume": given.resume, "goto": given.goto}
+        try:
+            body = RunCreate(
+                assistant_id=agent,
+                thread_id=None if thread_id is None else _uuid(thread_id, "thread"),
+                input=given,
+                **options,
+            )
+        except ValidationError as exc:
+            raise _invalid(exc) from None
+        return await self._put_in_line(body)
+
+    async def _put_in_line(self, body: RunCreate, *, answers: Mapping[UUID, Answer] | None = None) -> Run:
+        worker = self._worker
+        registered = self.registry.agents.get(body.assistant_id)
+        if registered is not None and registered.agent is not None:
+            await check_input(registered.agent, body.input)
+        run = await self.runs.create(
+            self.caller,
+            body,
+            answers=answers,
+            worker_id=worker.worker_id if worker and worker.has_room else None,
+        )
+        if worker is not None:
+            if run.status == "running" and run.epoch == 1 and run.worker_id == worker.worker_id:
+                if worker.task_of(RunId(run.run_id)) is None:
+                    worker.execute(ClaimedRun.of(run))
+            else:
+                worker.nudge()
+        return run
+
+    async def _finished(self, run: Run) -> RunResult:
+        run_id = RunId(run.run_id)
+        with self._opened.shared.bells.listen(run_id) as rung:
+            while True:
+                rung.clear()
+                task = self._worker.task_of(run_id) if self._worker else None
+                if task is not None:
+                    await asyncio.wait([task])
+                run = await self.runs.get(self.caller, run_id)
+                if run.status not in ACTIVE:
+                    return result_of(run, self.resume)
+                try:
+                    await asyncio.wait_for(rung.wait(), self.settings.poll_s)
+                except TimeoutError:
+                    continue
+
+    async def _graph_of(self, thread_id: UUID | str) -> tuple[ThreadId, str]:
+        thread = await self.threads.get(self.caller, _uuid(thread_id, "thread"))
+        graph_id = thread.metadata_.get("graph_id")
+        if not graph_id:
+            raise InvalidInputError(f"The thread {thread.thread_id} has no agent yet: run one on it first.")
+        return ThreadId(thread.thread_id), graph_id
+
+    async def _start(self) -> None:
+        await self.agents.register(self.registry)
+        await call_each(self.registry, "perron_startup", host=self)
+        self._stack.push_async_callback(call_each, self.registry, "perron_shutdown", host=self)
+        if self._worker is not None:
+            await self._worker.start()
+            self._stack.push_async_callback(self._worker.stop)
+
+    async def _enter(self, parts: AbstractAsyncContextManager[Opened]) -> None:
+        """Take over what was opened, so that `close` closes it last."""
+        self._stack.push_async_exit(parts)
+        try:
+            await self._start()
+        except BaseException:
+            await self._stack.aclose()
+            raise
+
+
+class Opening:
+    """What `Platform.open` returns: to be awaited, or entered with `async with`."""
+
+    def __init__(
+        self,
+        platform: type[Platform],
+        settings: PlatformSettings,
+        worker: bool,  # private: made by Platform.open
+        agents: Sequence[Agent],
+        caller: Caller | None,
+        on_event: Callable[[str], None] | None,
+    ) -> None:
+        self._platform = platform
+        self._settings = settings
+        self._worker = worker
+        self._agents = agents
+        self._caller = caller or Caller.system(settings.tenant)
+        self._on_event = on_event
+        self._opened: Platform | None = None
+
+    def __await__(self) -> Generator[Any, None, Platform]:
+        return self._open().__await__()
+
+    async def __aenter__(self) -> Platform:
+        self._opened = await self._open()
+        return self._opened
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._opened is not None:
+            await self._opened.close()
+
+    async def _open(self) -> Platform:
+        parts = open_parts(self._settings, agents=self._agents, on_event=self._on_event)
+        opened = await parts.__aenter__()
+        platform = self._platform(opened, self._caller, with_worker=self._worker)
+        await platform._enter(parts)  # noqa: SLF001  # the two classes are one thing in two states
+        return platform
+
+
+def _uuid(value: UUID | str, kind: str) -> UUID:
+    try:
+        return value if isinstance(value, UUID) else UUID(value)
+    except ValueError:
+        raise InvalidInputError(f"{value!r} is no {kind} id: ids are UUIDs, as the lists show them.") from None
+
+
+def _position(event_id: str) -> tuple[int, int]:
+    epoch, _, n = event_id.partition("-")
+    try:
+        return (int(epoch), int(n)) if event_id else (0, 0)
+    except ValueError:
+        raise InvalidInputError(f"{event_id!r} is no event id: they look like 1-42.") from None
+
+
+def _invalid(exc: ValidationError) -> InvalidInputError:
+    problem = exc.errors(include_url=False)[0]
+    field = ".".join(str(part) for part in problem["loc"])
+    return InvalidInputError(f"The option {field or 'input'} does not fit: {problem['msg']}.", field=field)

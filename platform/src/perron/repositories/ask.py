@@ -1,0 +1,106 @@
+"""SQL of asks and their answers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Text, cast, func, select, text, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import joinedload
+
+from perron.errors import AskNotFoundError
+from perron.models.ask import Ask, AskAnswer
+from perron.models.run import Run
+from perron.repositories.base import BaseRepository
+
+
+class AskRepository(BaseRepository[Ask]):
+    """What waits for a person, of a caller."""
+
+    model = Ask
+    not_found = AskNotFoundError
+
+    async def open_all(self, rows: Sequence[dict[str, Any]]) -> None:
+        """Open asks; one that is open already for its interrupt now belongs to the run that stopped last."""
+        if not rows:
+            return
+        statement = insert(Ask).values(list(rows))
+        await self.session.execute(
+            statement.on_conflict_do_update(
+                index_elements=["thread_id", "interrupt_id"],
+                index_where=text("state = 'open'"),
+                set_={"run_id": statement.excluded.run_id, "question": statement.excluded.question},
+            )
+        )
+
+    async def drop_others(self, thread_id: UUID, interrupt_ids: Sequence[str]) -> None:
+        """Drop the thread's open asks except those of these interrupts: it has gone on without them."""
+        await self.session.execute(
+            update(Ask)
+            .where(Ask.thread_id == thread_id, Ask.state == "open", Ask.interrupt_id.not_in(list(interrupt_ids)))
+            .values(state="dropped")
+        )
+
+    async def get_open(self, thread_id: UUID, *, lock: bool = False) -> Sequence[Ask]:
+        """Return what a thread waits for, in the order asked."""
+        query = self.select().where(Ask.thread_id == thread_id, Ask.state == "open").order_by(Ask.ask_id)
+        if lock:
+            query = query.with_for_update(key_share=True)
+        return (await self.session.execute(query)).scalars().all()
+
+    async def find_by_end(self, digits: str) -> Sequence[Ask]:
+        """Return up to two asks whose id ends so. People copy ends: the beginning of a uuid7 is the time."""
+        ends_so = func.replace(cast(Ask.ask_id, Text), "-", "").endswith(digits, autoescape=True)
+        return (await self.session.execute(self.select().where(ends_so).limit(2))).scalars().all()
+
+    async def search(
+        self,
+        *,
+        state: str | None = "open",
+        thread_id: UUID | None = None,
+        kind: str | None = None,
+        limit: int = 100,
+        offset: int = 0,
+    ) -> Sequence[Ask]:
+        """Return a page, oldest first: who has waited longest comes first."""
+        query = self.select(joinedload(Ask.answer), joinedload(Ask.run))
+        if state is not None:
+            query = query.where(Ask.state == state)
+        if thread_id is not None:
+            query = query.where(Ask.thread_id == thread_id)
+        if kind is not None:
+            query = query.where(Ask.kind == kind)
+        query = query.order_by(Ask.created_at, Ask.ask_id).limit(limit).offset(offset)
+        return (await self.session.execute(query)).scalars().all()
+
+    async def answer(self, ask_id: UUID, *, decision: str, value: Any, answered_by: str, run_id: UUID) -> bool:
+        """Store the one answer of an ask and close it; False when it has one already."""
+        statement = (
+            insert(AskAnswer)
+            .values(ask_id=ask_id, decision=decision, value=value, answered_by=answered_by, run_id=run_id)
+            .on_conflict_do_nothing()
+            .returning(AskAnswer.ask_id)
+        )
+        if (await self.session.execute(statement)).first() is None:
+            return False
+        await self.session.execute(update(Ask).where(Ask.ask_id == ask_id).values(state="answered"))
+        return True
+
+    async def count_answers(
+        self, thread_id: UUID, interrupt_ids: Sequence[str], *, before_seq: int
+    ) -> dict[str, int]:
+        """Count, by interrupt id, the answers that runs before this place in line have brought."""
+        query = (
+            select(Ask.interrupt_id, func.count())
+            .join(AskAnswer, AskAnswer.ask_id == Ask.ask_id)
+            .join(Run, Run.run_id == AskAnswer.run_id)
+            .where(Ask.thread_id == thread_id, Ask.interrupt_id.in_(list(interrupt_ids)), Run.seq < before_seq)
+            .group_by(Ask.interrupt_id)
+        )
+        return {row[0]: row[1] for row in await self.session.execute(query)}
+
+    async def transfer(self, thread_id: UUID, *, to: str) -> None:
+        """Make all asks of a thread another principal's."""
+        await self.session.execute(update(Ask).where(Ask.thread_id == thread_id, *self.visible()).values(owner=to))

@@ -1,0 +1,126 @@
+"""SQL of runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, and_, exists, func, or_, select, text, update
+from sqlalchemy.orm import aliased, selectinload
+
+from perron.errors import RunNotFoundError
+from perron.models.ask import Ask
+from perron.models.run import ACTIVE, Run
+from perron.models.worker import Worker
+from perron.repositories.base import BaseRepository
+from perron.repositories.worker import is_live
+
+
+class RunRepository(BaseRepository[Run]):
+    """Runs of a caller."""
+
+    model = Run
+    not_found = RunNotFoundError
+
+    async def get_with_asks(self, run_id: UUID) -> Run:
+        """Return the run with what waits for a person in it, and the answers."""
+        return await self.get(run_id, selectinload(Run.asks).joinedload(Ask.answer))
+
+    async def find_by_idempotency_key(self, key: str) -> Run | None:
+        """Return the caller's run that was created under this key."""
+        query = self.select().where(Run.idempotency_key == key, Run.owner == self.caller.principal)
+        return (await self.session.execute(query)).scalar_one_or_none()
+
+    async def search(
+        self,
+        *,
+        thread_id: UUID | None = None,
+        status: str | None = None,
+        graph_id: str | None = None,
+        limit: int = 10,
+        offset: int = 0,
+    ) -> Sequence[Run]:
+        """Return a page, newest first."""
+        query = self.select(selectinload(Run.asks))
+        if thread_id is not None:
+            query = query.where(Run.thread_id == thread_id)
+        if status is not None:
+            query = query.where(Run.status == status)
+        if graph_id is not None:
+            query = query.where(Run.graph_id == graph_id)
+        query = query.order_by(Run.created_at.desc(), Run.run_id.desc()).limit(limit).offset(offset)
+        return (await self.session.execute(query)).scalars().all()
+
+    async def find_head_id(self, thread_id: UUID) -> UUID | None:
+        """Return the head of the thread's line, whoever's it is: its first pending or running run."""
+        query = select(Run.run_id).where(Run.thread_id == thread_id, Run.status.in_(ACTIVE)).order_by(Run.seq)
+        return (await self.session.execute(query.limit(1))).scalar_one_or_none()
+
+    async def limit_lock_waits(self, timeout_ms: int) -> None:
+        """Fail with SQLSTATE 55P03 instead of waiting longer for a lock, until this transaction ends."""
+        await self.session.execute(text(f"SET LOCAL lock_timeout = {timeout_ms:d}"))
+
+    async def is_due(self, run_id: UUID) -> bool:
+        """Say whether a delayed run's time has come, by the database's clock."""
+        query = select(Run.run_id).where(Run.run_id == run_id, Run.not_before <= func.clock_timestamp())
+        return (await self.session.execute(query)).first() is not None
+
+    async def find_due(self, *, agents: Sequence[str], limit: int, rescues: bool) -> Sequence[tuple[UUID, UUID]]:
+        """Return (run_id, thread_id) of heads that a worker with these agents may claim.
+
+        Pending and due, or, with `rescues`, running under a worker that is dead.
+        """
+        earlier = aliased(Run)
+        is_head = ~exists().where(
+            earlier.thread_id == Run.thread_id, earlier.seq < Run.seq, earlier.status.in_(ACTIVE)
+        )
+        claimable: ColumnElement[bool] = and_(
+            Run.status == "pending", or_(Run.not_before.is_(None), Run.not_before <= func.clock_timestamp())
+        )
+        if rescues:
+            claimable = or_(claimable, and_(Run.status == "running", ~_has_live_worker()))
+        query = (
+            select(Run.run_id, Run.thread_id)
+            .where(Run.status.in_(ACTIVE), Run.graph_id.in_(agents), claimable, is_head)
+            .order_by(Run.priority.desc(), Run.run_id)
+            .limit(limit)
+        )
+        return [(row.run_id, row.thread_id) for row in await self.session.execute(query)]
+
+    async def find_stopped(self, running: Sequence[tuple[UUID, int]]) -> Sequence[tuple[UUID, str | None]]:
+        """Of runs that a worker executes, as (run_id, epoch): those that it has to stop.
+
+        Returns:
+            (run_id, cancel action); the action is None where the run is not its own any more.
+        """
+        epochs = dict(running)
+        query = select(Run.run_id, Run.epoch, Run.status, Run.cancel_action).where(Run.run_id.in_(list(epochs)))
+        found = {row.run_id: row for row in await self.session.execute(query)}
+        stopped: list[tuple[UUID, str | None]] = []
+        for run_id, epoch in epochs.items():
+            row = found.get(run_id)
+            if row is None or row.epoch != epoch or row.status != "running":
+                stopped.append((run_id, None))
+            elif row.cancel_action:
+                stopped.append((run_id, row.cancel_action))
+        return stopped
+
+    async def end(self, run_id: UUID, *, epoch: int, **values: Any) -> bool:
+        """Move a run that is `running` under this epoch to what `values` say; False when it is not."""
+        statement = (
+            update(Run)
+            .where(Run.run_id == run_id, Run.epoch == epoch, Run.status == "running")
+            .values(**values)
+            .returning(Run.run_id)
+            .execution_options(synchronize_session=False)
+        )
+        return (await self.session.execute(statement)).first() is not None
+
+    async def transfer(self, thread_id: UUID, *, to: str) -> None:
+        """Make all runs of a thread another principal's."""
+        await self.session.execute(update(Run).where(Run.thread_id == thread_id, *self.visible()).values(owner=to))
+
+
+def _has_live_worker() -> ColumnElement[bool]:
+    return exists().where(Worker.worker_id == Run.worker_id, is_live())

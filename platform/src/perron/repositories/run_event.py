@@ -1,0 +1,72 @@
+"""SQL of run events."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import ARRAY, Integer, Text, Uuid, bindparam, select, text, tuple_
+from sqlalchemy.dialects.postgresql import insert
+
+from perron.models.run_event import RunEvent
+from perron.repositories.base import BaseRepository
+
+# One round trip: the function fences, inserts, and lets this commit not wait for the disk.
+_APPEND = text("SELECT perron.append_events(:run_id, :epoch, :n, :events, :namespaces, :payloads)").bindparams(
+    bindparam("run_id", type_=Uuid()),
+    bindparam("epoch", type_=Integer()),
+    bindparam("n", type_=Integer()),
+    bindparam("events", type_=ARRAY(Text())),
+    bindparam("namespaces", type_=ARRAY(Text())),
+    bindparam("payloads", type_=ARRAY(Text())),
+)
+
+
+class RunEventRepository(BaseRepository[RunEvent]):
+    """Events of runs; who may see the run may see its events."""
+
+    model = RunEvent
+
+    async def append(
+        self,
+        run_id: UUID,
+        epoch: int,
+        *,
+        n: int,
+        events: Sequence[str],
+        namespaces: Sequence[str],
+        payloads: Sequence[str],
+    ) -> None:
+        """Append events from number `n` on, under the run's fence. `payloads` are JSON texts."""
+        await self.session.execute(
+            _APPEND,
+            {
+                "run_id": run_id,
+                "epoch": epoch,
+                "n": n,
+                "events": list(events),
+                "namespaces": list(namespaces),
+                "payloads": list(payloads),
+            },
+        )
+
+    async def insert_last(
+        self, run_id: UUID, epoch: int, events: Sequence[tuple[str, Any]], *, after_n: int
+    ) -> None:
+        """Insert a run's closing events behind number `after_n`; in the transaction that ends the run."""
+        rows = [
+            {"run_id": run_id, "epoch": epoch, "n": n, "n_first": n, "event": event, "payload": payload}
+            for n, (event, payload) in enumerate(events, start=after_n + 1)
+        ]
+        await self.session.execute(insert(RunEvent), rows)
+
+    async def get_after(self, run_id: UUID, *, epoch: int, n: int, limit: int = 500) -> Sequence[RunEvent]:
+        """Return the events after (epoch, n) in order."""
+        query = (
+            select(RunEvent)
+            .where(RunEvent.run_id == run_id, tuple_(RunEvent.epoch, RunEvent.n) > tuple_(epoch, n))
+            .order_by(RunEvent.epoch, RunEvent.n)
+            .limit(limit)
+        )
+        return (await self.session.execute(query)).scalars().all()

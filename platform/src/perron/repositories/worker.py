@@ -1,0 +1,55 @@
+"""SQL of workers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, delete, func, select, text, update
+
+from perron.models.worker import Worker
+from perron.repositories.base import BaseRepository
+
+BEAT = "UPDATE {schema}.workers SET beat_at = clock_timestamp() WHERE worker_id = %s"
+"""One beat, for the side thread's own psycopg connection."""
+
+
+def is_live() -> ColumnElement[bool]:
+    """Return the condition that a worker has beaten within its lease, by the database's clock."""
+    return Worker.beat_at > func.clock_timestamp() - func.make_interval(0, 0, 0, 0, 0, 0, Worker.lease_s)
+
+
+class WorkerRepository(BaseRepository[Worker]):
+    """Workers: things of the platform, the same for every caller."""
+
+    model = Worker
+
+    async def get_all_with_liveness(self) -> Sequence[tuple[Worker, bool]]:
+        """Return all workers, the latest started first, each with whether it is alive."""
+        rows = await self.session.execute(select(Worker, is_live()).order_by(Worker.started_at.desc()))
+        return [(row[0], bool(row[1])) for row in rows]
+
+    async def is_live(self, worker_id: UUID) -> bool:
+        """Say whether this worker has beaten within its lease."""
+        query = select(Worker.worker_id).where(Worker.worker_id == worker_id, is_live())
+        return (await self.session.execute(query)).first() is not None
+
+    async def bury(self, worker_id: UUID) -> None:
+        """Delete a worker that is dead, so that it cannot come back: its next beat finds no row."""
+        await self.session.execute(delete(Worker).where(Worker.worker_id == worker_id, ~is_live()))
+
+    async def revive(self, worker_id: UUID, *, agents: list[str]) -> None:
+        """Set what the worker can run, and count this as a beat."""
+        await self.session.execute(
+            update(Worker)
+            .where(Worker.worker_id == worker_id)
+            .values(agents=agents, beat_at=func.clock_timestamp())
+        )
+
+    async def terminate_backends(self, worker_id: UUID) -> int:
+        """End the connections of a dead worker that still hold locks; return how many there were."""
+        query = text(
+            "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
+            " WHERE application_name LIKE :name AND pid <> pg_backend_pid()"
+        )
+        return int((await self.session.execute(query, {"name": f"%{worker_id}%"})).scalar_one())

@@ -1,0 +1,1 @@
+"""Where LangGraph lives: graphs, checkpointer, executor, events."""

@@ -1,0 +1,190 @@
+"""LangGraph's Postgres saver, fenced: what a worker that was taken for dead writes does not commit."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from contextvars import ContextVar
+from typing import Any, Protocol
+from uuid import UUID
+
+import psycopg
+from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.base import (
+    ChannelVersions,
+    Checkpoint,
+    CheckpointMetadata,
+    CheckpointTuple,
+)
+from langgraph.checkpoint.base import id as checkpoint_ids
+from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
+from psycopg import AsyncConnection, AsyncCursor
+from psycopg.rows import DictRow
+from psycopg_pool import AsyncConnectionPool
+from typing_extensions import override
+
+from perron import failpoints
+from perron.ids import RunId, ThreadId
+
+Pool = AsyncConnectionPool[AsyncConnection[DictRow]]
+
+_writing: ContextVar[str | None] = ContextVar("perron_checkpoint_ns", default=None)
+
+
+class Fence(Protocol):
+    """The first statement of every pipeline, and what follows from a checkpoint that was written."""
+
+    async def guard(self, cursor: AsyncCursor[DictRow], checkpoint_ns: str | None) -> None:
+        """Raise in the pipeline unless its writes may commit; `checkpoint_ns`: the checkpoint's that it holds."""
+
+    def reading(self, checkpoint_ns: str) -> None:
+        """A graph opened this namespace."""
+
+    def written(self, checkpoint_ns: str, checkpoint_id: str) -> None:
+        """A pipeline has committed; `checkpoint_id` is empty when it held no checkpoint."""
+
+    def failed(self, error: psycopg.Error) -> None:
+        """The database refused or did not answer."""
+
+
+class RunFence(Fence):
+    """Lets a run write as long as it is `running` under this epoch.
+
+    The first pipeline of a run also sets `input_applied`: by a guarded UPDATE instead of the share lock, since
+    sharing first and updating then deadlocks with a waiting claim.
+    """
+
+    def __init__(
+        self, run_id: RunId, epoch: int, *, thread_id: ThreadId, schema: str, input_applied: bool
+    ) -> None:
+        self._run_id = run_id
+        self._epoch = epoch
+        self._thread_id = thread_id
+        self._schema = schema
+        self._input_applied = input_applied
+        self.namespaces: set[str] = set()
+        """Namespaces whose graphs write checkpoints."""
+        self.sealed_namespaces: set[str] = set()
+        """Namespaces in which calls have sealed responses that the next checkpoint makes needless."""
+        self.clears_all = False
+        """A takeover: calls of the attempts before may have left sealed responses in any namespace."""
+        self.failure: psycopg.Error | None = None
+        """What the database last refused: tells an outage of ours from one of the author's own database."""
+        self.checkpoint_id: str | None = None
+        """The newest checkpoint of the root graph that this execution wrote."""
+
+    @override
+    async def guard(self, cursor: AsyncCursor[DictRow], checkpoint_ns: str | None) -> None:
+        if not failpoints.hit("fence"):
+            statement = "fence" if self._input_applied else "fence_apply"
+            await cursor.execute(f"SELECT {self._schema}.{statement}(%s, %s)", (self._run_id, self._epoch))
+        if checkpoint_ns is not None and (self.clears_all or checkpoint_ns in self.sealed_namespaces):
+            await cursor.execute(
+                f"UPDATE {self._schema}.calls SET sealed = NULL"  # noqa: S608  # a checked identifier
+                " WHERE thread_id = %s AND checkpoint_ns = %s AND sealed IS NOT NULL",
+                (self._thread_id, checkpoint_ns),
+            )
+
+    @override
+    def reading(self, checkpoint_ns: str) -> None:
+        self.namespaces.add(checkpoint_ns)
+
+    @override
+    def failed(self, error: psycopg.Error) -> None:
+        self.failure = error
+
+    @override
+    def written(self, checkpoint_ns: str, checkpoint_id: str) -> None:
+        self._input_applied = True
+        self.sealed_namespaces.discard(checkpoint_ns)
+        if not checkpoint_ns and checkpoint_id:
+            self.checkpoint_id = checkpoint_id
+
+
+class ThreadFence(Fence):
+    """Lets `update_state`, a fork or a copy write while no run is active and nobody else has written."""
+
+    def __init__(self, thread_id: ThreadId, checkpoint_id: str | None, *, schema: str) -> None:
+        self._thread_id = thread_id
+        self._checkpoint_id = checkpoint_id
+        self._schema = schema
+
+    @override
+    async def guard(self, cursor: AsyncCursor[DictRow], checkpoint_ns: str | None) -> None:
+        await cursor.execute(f"SELECT {self._schema}.fence_thread(%s, %s)", (self._thread_id, self._checkpoint_id))
+
+    @override
+    def reading(self, checkpoint_ns: str) -> None:
+        pass
+
+    @override
+    def failed(self, error: psycopg.Error) -> None:
+        pass
+
+    @override
+    def written(self, checkpoint_ns: str, checkpoint_id: str) -> None:
+        if not checkpoint_ns and checkpoint_id:
+            self._checkpoint_id = checkpoint_id
+
+
+class FencedSaver(AsyncPostgresSaver):
+    """One per run over a shared pool: the stock saver takes one lock around all its operations.
+
+    LangGraph clones savers (`with_allowlist`), so what belongs to the run lives in the fence, not here.
+    """
+
+    def __init__(self, pool: Pool, fence: Fence) -> None:
+        super().__init__(pool)
+        self.fence = fence
+
+    @asynccontextmanager
+    async def _cursor(self, *, pipeline: bool = False) -> AsyncIterator[AsyncCursor[DictRow]]:
+        try:
+            async with super()._cursor(pipeline=pipeline) as cursor:
+                if pipeline:
+                    await self.fence.guard(cursor, _writing.get())
+                yield cursor
+        except psycopg.Error as exc:
+            self.fence.failed(exc)
+            raise
+
+    async def aput(
+        self,
+        config: RunnableConfig,
+        checkpoint: Checkpoint,
+        metadata: CheckpointMetadata,
+        new_versions: ChannelVersions,
+    ) -> RunnableConfig:
+        """Write a checkpoint under the fence."""
+        checkpoint_ns = config["configurable"]["checkpoint_ns"]
+        token = _writing.set(checkpoint_ns)
+        try:
+            written = await super().aput(config, checkpoint, metadata, new_versions)
+        finally:
+            _writing.reset(token)
+        self.fence.written(checkpoint_ns, checkpoint["id"])
+        return written
+
+    async def aput_writes(self, config: RunnableConfig, writes: Any, task_id: str, task_path: str = "") -> None:
+        """Write a task's results under the fence."""
+        await super().aput_writes(config, writes, task_id, task_path)
+        self.fence.written(config["configurable"]["checkpoint_ns"], "")
+
+    async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
+        """Load a checkpoint, and see that the ids of later ones sort after it."""
+        self.fence.reading(config["configurable"].get("checkpoint_ns", ""))
+        found = await super().aget_tuple(config)
+        if found is not None:
+            sort_after(found.checkpoint["id"])
+        return found
+
+
+def sort_after(checkpoint_id: str) -> None:
+    """Make this process's next checkpoint id greater than this one.
+
+    "Latest" is the greatest uuid6 by the writer's wall clock: a worker with a slow clock would otherwise write
+    checkpoints that nobody finds.
+    """
+    stamp = checkpoint_ids.UUID(UUID(checkpoint_id).hex).time
+    if stamp > (checkpoint_ids._last_v6_timestamp or 0):  # noqa: SLF001  # the generator offers no other way
+        checkpoint_ids._last_v6_timestamp = stamp  # type: ignore[assignment]  # noqa: SLF001  # it says None

@@ -1,0 +1,140 @@
+"""Claiming a run: the step by which one worker, and no other, may execute it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Self
+
+from perron import clock
+from perron.caller import Caller
+from perron.database.engine import Database, Session
+from perron.database.outage import DatabaseError, sqlstate
+from perron.ids import AssistantId, RunId, ThreadId, WorkerId
+from perron.models.run import Run
+from perron.repositories.checkpoint import CheckpointRepository
+from perron.repositories.run import RunRepository
+from perron.repositories.thread import ThreadRepository
+from perron.repositories.worker import WorkerRepository
+
+LOCK_TIMEOUT = "55P03"
+_LOCK_TIMEOUT_MS = 500
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClaimedRun:
+    """A run that this process executes, as it was when it was claimed."""
+
+    run_id: RunId
+    thread_id: ThreadId
+    assistant_id: AssistantId | None
+    graph_id: str
+    worker_id: WorkerId
+    epoch: int
+    attempt: int
+    seq: int
+    owner: Caller
+    kwargs: dict[str, Any]
+    """Shape: see `models/run.py`."""
+    metadata: dict[str, Any]
+    input_applied: bool
+    cancel_action: str | None
+    started_at: datetime
+    is_takeover: bool = False
+    """A worker before has died with it."""
+
+    @classmethod
+    def of(cls, run: Run, *, is_takeover: bool = False) -> Self:
+        """Copy what an execution needs."""
+        if run.worker_id is None or run.started_at is None:
+            raise ValueError(f"Run {run.run_id} is not claimed.")
+        return cls(
+            run_id=RunId(run.run_id),
+            thread_id=ThreadId(run.thread_id),
+            assistant_id=AssistantId(run.assistant_id) if run.assistant_id else None,
+            graph_id=run.graph_id,
+            worker_id=WorkerId(run.worker_id),
+            epoch=run.epoch,
+            attempt=run.attempt,
+            seq=run.seq,
+            owner=Caller(principal=run.owner, tenant=run.tenant),
+            kwargs=run.kwargs,
+            metadata=run.metadata_,
+            input_applied=run.input_applied,
+            cancel_action=run.cancel_action,
+            started_at=run.started_at,
+            is_takeover=is_takeover,
+        )
+
+
+async def claim(
+    database: Database, run_id: RunId, thread_id: ThreadId, *, worker_id: WorkerId, langgraph_schema: str
+) -> ClaimedRun | None:
+    """Take a run for execution and raise its epoch.
+
+    Returns:
+        The run, now `running`; None when another has it, it has ended, or it is not the head of its thread's line.
+
+    Raises:
+        DatabaseUnavailableError: The database cannot be reached.
+
+    Source: fencing tokens, Kleppmann, Designing Data-Intensive Applications, ch. 8.
+    """
+    try:
+        return await database.run(lambda session: _claim(session, run_id, thread_id, worker_id, langgraph_schema))
+    except DatabaseError as exc:
+        if sqlstate(exc) != LOCK_TIMEOUT:
+            raise
+    # A worker that was stopped inside a transaction holds the row: once it is dead, end its connections.
+    async with database.begin() as session:
+        run = await RunRepository(session, Caller.system()).find(run_id)
+        if run is None or run.worker_id is None:
+            return None
+        workers = WorkerRepository(session, Caller.system())
+        if not await workers.is_live(run.worker_id):
+            await workers.terminate_backends(run.worker_id)
+    return None  # the next poll finds it free
+
+
+async def _claim(
+    session: Session, run_id: RunId, thread_id: ThreadId, worker_id: WorkerId, langgraph_schema: str
+) -> ClaimedRun | None:
+    everyone = Caller.system()
+    runs = RunRepository(session, everyone)
+    await runs.limit_lock_waits(_LOCK_TIMEOUT_MS)
+    thread = await ThreadRepository(session, everyone).find_any(thread_id, lock=True)
+    run = await runs.find_any(run_id, lock=True)
+    if thread is None or run is None or await runs.find_head_id(thread_id) != run_id:
+        return None
+    is_takeover = run.status == "running"
+    if is_takeover:
+        if run.worker_id is not None:
+            workers = WorkerRepository(session, everyone)
+            if await workers.is_live(run.worker_id):
+                return None
+            await workers.bury(run.worker_id)
+        newest = await CheckpointRepository(session, schema=langgraph_schema).find_newest(thread_id)
+        if newest != run.claimed_checkpoint_id:
+            run.claimed_checkpoint_id = newest
+            run.attempt = 0
+    elif run.not_before is not None and not await runs.is_due(run_id):
+        return None
+    run.status = "running"
+    run.epoch += 1
+    run.attempt += 1
+    run.worker_id = worker_id
+    if run.started_at is None:
+        run.started_at = clock.now()
+    thread.status = "busy"
+    await session.flush()
+    return ClaimedRun.of(run, is_takeover=is_takeover)
+
+
+async def release(database: Database, run: ClaimedRun) -> bool:
+    """Give a run back that was stopped between two steps: pending again, the attempt not counted."""
+    async with database.begin() as session:
+        everyone = Caller.system()
+        await ThreadRepository(session, everyone).find_any(run.thread_id, lock=True)
+        return await RunRepository(session, everyone).end(
+            run.run_id, epoch=run.epoch, status="pending", worker_id=None, attempt=max(run.attempt - 1, 0)
+        )

@@ -1,0 +1,330 @@
+"""Executing a claimed run: from the graph's first step to the transaction that ends the run."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import structlog
+from langchain_core.runnables import RunnableConfig
+from langgraph.errors import GraphDrained, GraphInterrupt
+from langgraph.pregel import Pregel
+from langgraph.runtime import RunControl
+from langgraph.store.base import BaseStore
+from langgraph.types import Interrupt, StreamMode
+
+from perron import clock, failpoints
+from perron.configuration import PlatformSettings
+from perron.database.engine import Database
+from perron.database.outage import is_outage, sqlstate
+from perron.errors import LeaseLostError, PerronError
+from perron.integrations.attempt import ask_value, settle, swallowed
+from perron.integrations.context import RunContext, running
+from perron.integrations.host import Integrations
+from perron.integrations.journal import Journal
+from perron.integrations.openask import OpenAsk
+from perron.plugins.registry import Registry
+from perron.runtime.asks import asks_of
+from perron.runtime.checkpointer import FencedSaver, Pool, RunFence
+from perron.runtime.claim import ClaimedRun, release
+from perron.runtime.events import FENCED, Bells, EventWriter
+from perron.runtime.finish import Outcome, finish
+from perron.runtime.graph import open_graph
+from perron.runtime.guard import guard_nodes
+from perron.runtime.lease import Lease
+from perron.runtime.location import Locator
+from perron.runtime.resume import first_input
+
+log = structlog.get_logger(__name__)
+
+ALWAYS_STREAMED: tuple[StreamMode, ...] = ("values", "tasks", "custom")
+"""What an execution listens to: state, steps, and `custom`, since that makes LangGraph stream eagerly."""
+STEP_EVENT = "step"
+"""Our own event: a node started or ended; never on the wire."""
+_RECONNECT_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """What all executions of a process share."""
+
+    database: Database
+    pool: Pool
+    store: BaseStore
+    registry: Registry
+    integrations: Integrations
+    journal: Journal
+    bells: Bells
+    settings: PlatformSettings
+
+
+class Execution:
+    """One claimed run in this process. Its task ends with the run ended, given back, or lost."""
+
+    def __init__(self, run: ClaimedRun, lease: Lease, shared: Services) -> None:
+        self.run = run
+        self.cancel_action = run.cancel_action
+        """Set before the task is cancelled: what a caller wants of the run. None: this worker has lost it."""
+        self.control = RunControl()
+        self._lease = lease
+        self._shared = shared
+        self._fence = RunFence(
+            run.run_id,
+            run.epoch,
+            thread_id=run.thread_id,
+            schema=shared.database.schema,
+            input_applied=run.input_applied,
+        )
+        self._fence.clears_all = run.epoch > 1
+        self._saver = FencedSaver(shared.pool, self._fence)
+        self._writer = EventWriter(shared.database, shared.bells, run.run_id, run.epoch)
+        self._locator = Locator(self._fence.namespaces)
+        self._values: Any = None
+        self._stopped_early = False
+
+    async def execute(self) -> Outcome | None:
+        """Run the graph and finish; None when the run was given back or lost."""
+        outcome = await self._outcome()
+        if outcome is None:
+            return None
+        failpoints.hit("run.before_finish")
+        while True:
+            try:
+                await self._writer.flush()
+                done = await finish(self._shared.database, self.run, outcome, last_n=self._writer.last_n)
+            except LeaseLostError:
+                return None
+            except Exception as exc:
+                if not is_outage(exc):
+                    raise
+                await asyncio.sleep(_RECONNECT_S)
+            else:
+                self._shared.bells.ring(self.run.run_id)
+                return outcome if done else None
+
+    async def _outcome(self) -> Outcome | None:
+        run, settings = self.run, self._shared.settings
+        if run.attempt > settings.max_attempts:
+            return _failed(
+                PerronError(
+                    f"Gave up after {run.attempt - 1} attempts that died before their first new checkpoint."
+                )
+            )
+        if run.cancel_action:
+            return Outcome(status="interrupted")
+        context = self._context()
+        deadline_s = (run.started_at + timedelta(seconds=settings.run_timeout_s) - clock.now()).total_seconds()
+        try:
+            async with asyncio.timeout(max(deadline_s, 0)) as timeout:
+                with running(context):
+                    return await self._run_graph(context)
+        except GraphDrained:
+            await self._give_back()
+            return None
+        except LeaseLostError:
+            return None
+        except asyncio.CancelledError:
+            if self.cancel_action is None:
+                raise
+            asyncio.current_task().uncancel()  # type: ignore[union-attr]  # a coroutine runs in a task
+            await settle(context)
+            return Outcome(status="interrupted", values=self._values, has_next=True)
+        except TimeoutError as exc:
+            if not timeout.expired():
+                return _failed(exc)
+            await settle(context)
+            error = {"error": "TimeoutError", "message": f"The run took longer than {settings.run_timeout_s:g} s."}
+            return Outcome(status="timeout", values=self._values, error=error)
+        except Exception as exc:  # the door to the author's code: recorded as the run's error
+            if self._is_lost(exc):
+                return None
+            if self._fence.failure is not None and is_outage(self._fence.failure):
+                await self._give_back()
+                return None
+            await settle(context)
+            log.warning("run_failed", run_id=str(run.run_id), graph_id=run.graph_id, exc_info=exc)
+            return _failed(exc, values=self._values)
+
+    async def _run_graph(self, context: RunContext) -> Outcome:
+        run, shared = self.run, self._shared
+        agent = shared.registry.get_agent(run.graph_id)
+        config = self._config()
+        async with open_graph(agent, config=config, checkpointer=self._saver, store=shared.store) as compiled:
+            graph = guard_nodes(compiled, lambda task_id: swallowed(context, task_id))
+            self._writer.write("metadata", {"run_id": str(run.run_id), "attempt": run.attempt})
+            given = await first_input(
+                run, shared.database, langgraph_schema=shared.settings.langgraph_schema, serde=self._saver.serde
+            )
+            await self._stream(graph, given, config)
+            await settle(context)
+            return await self._result(graph, config, context)
+
+    async def _stream(self, graph: Pregel[Any, Any, Any, Any], given: Any, config: RunnableConfig) -> None:
+        kwargs = self.run.kwargs
+        modes = kwargs.get("stream_mode") or ["values"]
+        wanted: set[StreamMode] = {"messages" if mode == "messages-tuple" else mode for mode in modes}
+        with_subgraphs = bool(kwargs.get("stream_subgraphs"))
+        async for part in graph.astream(
+            given,
+            config,
+            context=kwargs.get("context") or None,
+            stream_mode=sorted(wanted.union(ALWAYS_STREAMED)),
+            interrupt_before=kwargs.get("interrupt_before"),
+            interrupt_after=kwargs.get("interrupt_after"),
+            durability="sync",
+            control=self.control,
+            subgraphs=with_subgraphs,
+        ):
+            namespace, mode, chunk = part if with_subgraphs else ((), *part)
+            self._take("|".join(namespace), mode, chunk, wanted)
+
+    def _take(self, namespace: str, mode: StreamMode, chunk: Any, wanted: set[StreamMode]) -> None:
+        if mode == "values":
+            if not namespace:
+                self._take_values(chunk)
+            chunk = {"checkpoint_id": self._fence.checkpoint_id, "interrupts": _interrupts(chunk)}
+        if mode == "tasks":
+            self._writer.write(STEP_EVENT, _step(chunk), namespace=namespace)
+        if mode in wanted:
+            self._writer.write(mode, chunk, namespace=namespace)
+
+    def _take_values(self, chunk: Any) -> None:
+        if isinstance(chunk, dict) and "__interrupt__" in chunk:
+            self._stopped_early = True
+            chunk = {k: v for k, v in chunk.items() if k != "__interrupt__"}
+        if chunk != {} or self._values is None:
+            self._values = chunk
+
+    async def _result(
+        self, graph: Pregel[Any, Any, Any, Any], config: RunnableConfig, context: RunContext
+    ) -> Outcome:
+        values = self._values
+        outcome = Outcome(status="success", values=values, output=_output(graph, values))
+        kwargs = self.run.kwargs
+        may_stop = (
+            self._stopped_early
+            or kwargs.get("interrupt_before")
+            or kwargs.get("interrupt_after")
+            or graph.interrupt_before_nodes
+            or graph.interrupt_after_nodes
+        )
+        if may_stop:
+            newest: RunnableConfig = {"configurable": {"thread_id": str(self.run.thread_id)}}
+            state = await graph.aget_state(newest)
+            outcome.has_next = bool(state.next)
+            outcome.interrupts = {
+                task.id: [{"id": i.id, "value": i.value} for i in task.interrupts]
+                for task in state.tasks
+                if task.interrupts
+            }
+            outcome.asks = asks_of([i for task in state.tasks for i in task.interrupts], context.asks)
+        return outcome
+
+    def _context(self) -> RunContext:
+        run, shared = self.run, self._shared
+        registered = shared.registry.agents.get(run.graph_id)
+        uses = registered.agent.uses if registered and registered.agent else None
+        return RunContext(
+            run_id=run.run_id,
+            thread_id=run.thread_id,
+            epoch=run.epoch,
+            worker_id=run.worker_id,
+            caller=run.owner,
+            graph_id=run.graph_id,
+            grants=None if uses is None else frozenset(granted.key for granted in uses),
+            settings=run.kwargs.get("settings") or {},
+            journal=shared.journal,
+            integrations=shared.integrations,
+            locate=self._locator,
+            check_lease=self._lease.check,
+            interrupt=_interrupt,
+            progress=self._progress,
+            sealed_namespaces=self._fence.sealed_namespaces,
+            is_branch=bool(run.kwargs.get("checkpoint_id")),
+        )
+
+    def _progress(self, value: Any) -> None:
+        if "custom" in (self.run.kwargs.get("stream_mode") or ()):
+            self._writer.write("custom", value)
+
+    def _config(self) -> RunnableConfig:
+        run, given = self.run, self.run.kwargs.get("config") or {}
+        configurable = {
+            **(given.get("configurable") or {}),
+            "thread_id": str(run.thread_id),
+            "run_id": str(run.run_id),
+            "graph_id": run.graph_id,
+            "assistant_id": str(run.assistant_id) if run.assistant_id else run.graph_id,
+            "__pregel_strict_resume": True,
+        }
+        if run.kwargs.get("checkpoint_id") and not run.input_applied:
+            configurable["checkpoint_id"] = run.kwargs["checkpoint_id"]
+        return {
+            "configurable": configurable,
+            "metadata": {**run.metadata, "run_id": str(run.run_id), "graph_id": run.graph_id},
+            "tags": list(given.get("tags") or []),
+            "recursion_limit": int(given.get("recursion_limit") or self._shared.settings.recursion_limit),
+            "callbacks": [self._locator.tool_calls],
+            "run_id": run.run_id,
+        }
+
+    async def _give_back(self) -> None:
+        """Return the run to the line as soon as the database can be reached; a successor may be faster."""
+        with contextlib.suppress(LeaseLostError):
+            await self._writer.flush()
+        while True:
+            try:
+                await release(self._shared.database, self.run)
+            except Exception as exc:
+                if not is_outage(exc):
+                    raise
+                await asyncio.sleep(_RECONNECT_S)
+            else:
+                return
+
+    def _is_lost(self, exc: BaseException) -> bool:
+        """Whether the database said that this worker does not have the run any more."""
+        failures = [self._fence.failure, exc, exc.__cause__]
+        return any(
+            isinstance(failure, LeaseLostError) or (failure is not None and sqlstate(failure) == FENCED)
+            for failure in failures
+        )
+
+
+def _interrupt(asks: Sequence[OpenAsk]) -> BaseException:
+    return GraphInterrupt(tuple(Interrupt(value=ask_value(ask), id=ask.interrupt_id) for ask in asks))
+
+
+def _failed(exc: BaseException, *, values: Any = None) -> Outcome:
+    return Outcome(
+        status="error", values=values, error={"error": type(exc).__name__, "message": str(exc) or repr(exc)}
+    )
+
+
+def _interrupts(chunk: Any) -> list[dict[str, Any]]:
+    found = chunk.get("__interrupt__", ()) if isinstance(chunk, dict) else ()
+    return [{"id": i.id, "value": i.value} for i in found]
+
+
+def _step(chunk: dict[str, Any]) -> dict[str, Any]:
+    """A task's start or end, without its input and result: those stand in the checkpoints."""
+    if "input" in chunk:
+        return {"id": chunk["id"], "name": chunk["name"], "state": "started"}
+    state = "failed" if chunk.get("error") else "waiting" if chunk.get("interrupts") else "done"
+    return {"id": chunk["id"], "name": chunk["name"], "state": state}
+
+
+def _output(graph: Pregel[Any, Any, Any, Any], values: Any) -> Any:
+    """Narrow the state to what the graph declares as its output."""
+    channels = graph.output_channels
+    if not isinstance(values, dict) or isinstance(channels, str):
+        return values
+    return {name: values[name] for name in channels if name in values}
+
+
+OnEnded = Callable[[ClaimedRun, Outcome | None], None]
+"""Called when an execution in this process is over."""

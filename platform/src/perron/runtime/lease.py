@@ -1,0 +1,92 @@
+"""A worker's lease: the beats that keep it, and the clock that ends it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+import psycopg
+import structlog
+
+from perron import clock, failpoints
+from perron.errors import LeaseLostError
+from perron.ids import WorkerId
+from perron.repositories.worker import BEAT
+
+log = structlog.get_logger(__name__)
+
+
+class Lease:
+    """Beats from a side thread with a connection of its own, so that a busy loop does not lose the lease.
+
+    Locally the lease ends `lease_s` after the last acknowledged beat was *sent*: never later than others see it.
+    """
+
+    def __init__(
+        self,
+        worker_id: WorkerId,
+        conninfo: str,
+        *,
+        schema: str,
+        lease_s: float,
+        beat_s: float,
+        on_lost: Callable[[], object],
+    ) -> None:
+        """Prepare; `on_lost` is called from the side thread when another has taken over."""
+        self.worker_id = worker_id
+        self._conninfo = conninfo
+        self._statement = BEAT.format(schema=schema)
+        self._lease_s = lease_s
+        self._beat_s = beat_s
+        self._on_lost = on_lost
+        self._until = 0.0
+        self._stopped = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def start(self, *, sent_at: float) -> None:
+        """Start beating; `sent_at` is the boot time at which the worker's row was written."""
+        self._until = sent_at + self._lease_s
+        self._thread = threading.Thread(target=self._beat, name="perron-beat", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop beating and wait for the side thread."""
+        self._stopped.set()
+        if self._thread is not None:
+            self._thread.join(timeout=self._lease_s)
+
+    def check(self) -> None:
+        """Raise LeaseLostError when the lease is out: others may act for this worker's runs now."""
+        if clock.boot_s() >= self._until and not failpoints.hit("lease"):
+            raise LeaseLostError(
+                "This worker has not reached the database within its lease, so it may start nothing any more.",
+                worker_id=str(self.worker_id),
+            )
+
+    def _beat(self) -> None:
+        while not self._stopped.is_set():
+            try:
+                self._beat_on_one_connection()
+            except psycopg.Error as exc:
+                log.warning("beat_failed", worker_id=str(self.worker_id), reason=str(exc).strip())
+                self._stopped.wait(min(self._beat_s, 0.5))
+
+    def _beat_on_one_connection(self) -> None:
+        # Keepalive and timeouts within the lease: a connection that hangs must not outlive it.
+        timeout_s = max(1, round(self._lease_s / 3))
+        with psycopg.connect(
+            self._conninfo,
+            autocommit=True,
+            connect_timeout=timeout_s,
+            tcp_user_timeout=timeout_s * 1000,
+            application_name=f"perron beat {self.worker_id}",
+        ) as connection:
+            while not self._stopped.is_set():
+                sent_at = clock.boot_s()
+                if connection.execute(self._statement, (self.worker_id,)).rowcount == 0:
+                    self._until = 0.0
+                    self._stopped.set()
+                    self._on_lost()
+                    return
+                self._until = sent_at + self._lease_s
+                self._stopped.wait(self._beat_s)

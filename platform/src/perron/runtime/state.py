@@ -1,0 +1,125 @@
+"""The state of threads between runs: read it, look back, change it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import psycopg
+from langchain_core.runnables import RunnableConfig
+from langgraph.pregel import Pregel
+from langgraph.types import StateSnapshot
+
+from perron.caller import Caller
+from perron.database.encoding import clean
+from perron.errors import CheckpointMovedError, InvalidInputError, ThreadBusyError, ThreadNotFoundError
+from perron.ids import ThreadId
+from perron.repositories.checkpoint import CheckpointRepository
+from perron.repositories.thread import ThreadRepository
+from perron.runtime.checkpointer import FencedSaver, ThreadFence
+from perron.runtime.execution import Services
+from perron.runtime.graph import open_graph
+
+_BUSY, _MOVED, _GONE = "PN002", "PN003", "PN004"
+
+
+class ThreadStates:
+    """Checkpoints of threads, through the graph that wrote them."""
+
+    def __init__(self, shared: Services) -> None:
+        self._shared = shared
+
+    async def get(
+        self, thread_id: ThreadId, graph_id: str, *, checkpoint_id: str | None = None, subgraphs: bool = False
+    ) -> StateSnapshot:
+        """Return the newest state, or that of a checkpoint."""
+        async with self._graph(thread_id, graph_id) as (graph, config):
+            if checkpoint_id:
+                config["configurable"]["checkpoint_id"] = checkpoint_id
+            return await graph.aget_state(config, subgraphs=subgraphs)
+
+    async def get_history(
+        self, thread_id: ThreadId, graph_id: str, *, limit: int = 10, before: str | None = None
+    ) -> list[StateSnapshot]:
+        """Return the states of a thread, newest first; `before` is a checkpoint id."""
+        async with self._graph(thread_id, graph_id) as (graph, config):
+            bound: RunnableConfig | None = {"configurable": {"checkpoint_id": before}} if before else None
+            return [state async for state in graph.aget_state_history(config, limit=limit, before=bound)]
+
+    async def values_at(self, thread_id: ThreadId, graph_id: str, namespace: str, payload: Any) -> Any:
+        """Return the state that a `values` event stands for, as JSON, with the interrupts that it carried."""
+        checkpoint_id, interrupts = payload.get("checkpoint_id"), payload.get("interrupts")
+        values: Any = {}
+        if checkpoint_id:
+            async with self._graph(thread_id, graph_id) as (graph, config):
+                config["configurable"].update(checkpoint_id=checkpoint_id, checkpoint_ns=namespace)
+                values = clean((await graph.aget_state(config)).values)[0]
+        return {**values, "__interrupt__": interrupts} if interrupts and isinstance(values, dict) else values
+
+    async def update(
+        self,
+        thread_id: ThreadId,
+        graph_id: str,
+        values: Any,
+        *,
+        as_node: str | None = None,
+        checkpoint_id: str | None = None,
+    ) -> RunnableConfig:
+        """Write a checkpoint as if a node had returned `values`; from `checkpoint_id` on it is a fork.
+
+        Raises:
+            ThreadBusyError: A run of the thread is pending or running.
+            CheckpointMovedError: Somebody else has written meanwhile.
+            InvalidInputError: The values do not fit the graph.
+        """
+        async with self._graph(thread_id, graph_id) as (graph, config):
+            if checkpoint_id:
+                config["configurable"]["checkpoint_id"] = checkpoint_id
+            try:
+                written = await graph.aupdate_state(config, values, as_node=as_node)
+            except psycopg.Error as exc:
+                raise _refused(thread_id, exc) from exc
+            except (ValueError, KeyError, TypeError) as exc:
+                raise InvalidInputError(f"The state of thread {thread_id} cannot be updated: {exc}") from exc
+            newest = await graph.aget_state({"configurable": {"thread_id": str(thread_id)}})
+            await self._show(thread_id, newest)
+            return written
+
+    async def _show(self, thread_id: ThreadId, state: StateSnapshot) -> None:
+        """Bring the thread's row up to the state that was written."""
+        async with self._shared.database.begin() as session:
+            thread = await ThreadRepository(session, Caller.system()).find_any(thread_id, lock=True)
+            if thread is not None and thread.status != "busy":
+                thread.values = clean(state.values)[0]
+                thread.status = "interrupted" if state.next else "idle"
+
+    @asynccontextmanager
+    async def _graph(
+        self, thread_id: ThreadId, graph_id: str
+    ) -> AsyncIterator[tuple[Pregel[Any, Any, Any, Any], RunnableConfig]]:
+        shared = self._shared
+        agent = shared.registry.get_agent(graph_id)
+        async with shared.database.begin() as session:
+            newest = await CheckpointRepository(session, schema=shared.settings.langgraph_schema).find_newest(
+                thread_id
+            )
+        fence = ThreadFence(thread_id, newest, schema=shared.database.schema)
+        config: RunnableConfig = {"configurable": {"thread_id": str(thread_id)}}
+        async with open_graph(
+            agent, config=config, checkpointer=FencedSaver(shared.pool, fence), store=shared.store
+        ) as graph:
+            yield graph, config
+
+
+def _refused(thread_id: ThreadId, error: psycopg.Error) -> Exception:
+    if error.sqlstate == _BUSY:
+        return ThreadBusyError(thread_id)
+    if error.sqlstate == _GONE:
+        return ThreadNotFoundError(thread_id)
+    if error.sqlstate == _MOVED:
+        return CheckpointMovedError(
+            f"The thread {thread_id} has moved on since it was read; look at it and try again.",
+            thread_id=str(thread_id),
+        )
+    return error

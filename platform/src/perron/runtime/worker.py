@@ -1,0 +1,199 @@
+"""A worker: what one process does to execute runs, from its row and its lease to the last drained run."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from collections.abc import Sequence
+from functools import partial
+from importlib.metadata import version
+
+import structlog
+
+from perron import clock
+from perron.caller import Caller
+from perron.database.outage import is_outage
+from perron.ids import RunId, ThreadId, WorkerId, new_id
+from perron.models.worker import Worker as WorkerRow
+from perron.repositories.run import RunRepository
+from perron.repositories.worker import WorkerRepository
+from perron.runtime.claim import ClaimedRun, claim
+from perron.runtime.execution import Execution, Services
+from perron.runtime.finish import Outcome
+from perron.runtime.lease import Lease
+
+log = structlog.get_logger(__name__)
+
+
+class Worker:
+    """Claims due runs and executes them on this loop, up to `concurrency` at once.
+
+    It looks for work each `poll_s`, and at once when it is nudged: by a run created here, or one that ended.
+    """
+
+    def __init__(self, shared: Services, *, conninfo: str, worker_id: WorkerId) -> None:
+        self._shared = shared
+        self._first_id: WorkerId | None = worker_id
+        self._conninfo = conninfo
+        self._executions: dict[RunId, Execution] = {}
+        self._tasks: dict[RunId, asyncio.Task[Outcome | None]] = {}
+        self._nudged = asyncio.Event()
+        self._is_draining = False
+        self._poller: asyncio.Task[None] | None = None
+        self._lease: Lease | None = None
+
+    @property
+    def worker_id(self) -> WorkerId | None:
+        """This worker's id; None while it is not registered, and then it may claim nothing."""
+        return self._lease.worker_id if self._lease and not self._is_draining else None
+
+    @property
+    def has_room(self) -> bool:
+        """Whether another run may start here now."""
+        return len(self._tasks) < self._shared.settings.concurrency
+
+    async def start(self) -> None:
+        """Register, begin to beat, and look for work."""
+        await self._register()
+        self._poller = asyncio.create_task(self._poll(), name="perron-poll")
+
+    async def stop(self) -> None:
+        """Drain: runs stop at their next step and go back in line, uncounted; then unregister."""
+        self._is_draining = True
+        if self._poller is not None:
+            self._poller.cancel()
+            await asyncio.wait([self._poller])
+        for execution in self._executions.values():
+            execution.control.request_drain()
+        tasks = list(self._tasks.values())
+        if tasks:
+            _, late = await asyncio.wait(tasks, timeout=self._shared.settings.drain_s)
+            for task in late:
+                task.cancel()  # lost to us; the next worker takes it over when our row is gone
+            if late:
+                await asyncio.wait(late)
+        if self._lease is not None:
+            await asyncio.to_thread(self._lease.stop)
+            async with self._shared.database.begin() as session:
+                await WorkerRepository(session, Caller.system()).delete(self._lease.worker_id)
+
+    def nudge(self) -> None:
+        """Look for work now instead of at the next poll."""
+        self._nudged.set()
+
+    def execute(self, run: ClaimedRun) -> asyncio.Task[Outcome | None]:
+        """Start a run that was claimed for this worker; the task's result is None when it was not ended here."""
+        if self._lease is None:
+            raise RuntimeError("A worker that is not registered has no runs.")
+        execution = Execution(run, self._lease, self._shared)
+        task = asyncio.create_task(execution.execute(), name=f"run {run.run_id}")
+        self._executions[run.run_id] = execution
+        self._tasks[run.run_id] = task
+        task.add_done_callback(lambda done: self._ended(run.run_id, done))
+        return task
+
+    def task_of(self, run_id: RunId) -> asyncio.Task[Outcome | None] | None:
+        """Return the task that executes this run here."""
+        return self._tasks.get(run_id)
+
+    def _ended(self, run_id: RunId, task: asyncio.Task[Outcome | None]) -> None:
+        self._executions.pop(run_id, None)
+        self._tasks.pop(run_id, None)
+        self.nudge()  # the thread's next run may be due
+        if not task.cancelled() and (exc := task.exception()) is not None:
+            log.error("execution_failed", run_id=str(run_id), exc_info=exc)
+
+    async def _register(self) -> None:
+        settings = self._shared.settings
+        worker_id, self._first_id = self._first_id or WorkerId(new_id()), None
+        sent_at = clock.boot_s()
+        async with self._shared.database.begin() as session:
+            await WorkerRepository(session, Caller.system()).create(
+                WorkerRow(
+                    worker_id=worker_id,
+                    host=socket.gethostname(),
+                    pid=os.getpid(),
+                    version=version("perron"),
+                    agents=list(self._agents()),
+                    lease_s=settings.lease_s,
+                )
+            )
+        loop = asyncio.get_running_loop()
+        self._lease = Lease(
+            worker_id,
+            self._conninfo,
+            schema=self._shared.database.schema,
+            lease_s=settings.lease_s,
+            beat_s=min(settings.beat_s, settings.lease_s / 4),
+            on_lost=partial(loop.call_soon_threadsafe, self._lost, worker_id),
+        )
+        self._lease.start(sent_at=sent_at)
+
+    def _lost(self, worker_id: WorkerId) -> None:
+        """Another process took this worker for dead: stop all that it does, and begin anew."""
+        if self._lease is None or self._lease.worker_id != worker_id:
+            return
+        log.warning("worker_lost", worker_id=str(worker_id), runs=len(self._tasks))
+        self._lease = None
+        for task in self._tasks.values():
+            task.cancel()
+        self.nudge()
+
+    async def _poll(self) -> None:
+        while True:
+            self._nudged.clear()
+            try:
+                if self._lease is None:
+                    await self._register()
+                await self._stop_cancelled()
+                await self._claim_due()
+            except Exception as exc:  # the door: whatever happens, the next poll tries again
+                if is_outage(exc):
+                    log.warning("poll_failed", reason=str(exc))
+                else:
+                    log.exception("poll_failed")
+            try:
+                await asyncio.wait_for(self._nudged.wait(), self._shared.settings.poll_s)
+            except TimeoutError:
+                continue
+
+    async def _stop_cancelled(self) -> None:
+        running = [(run_id, execution.run.epoch) for run_id, execution in self._executions.items()]
+        if not running:
+            return
+        async with self._shared.database.begin() as session:
+            stopped = await RunRepository(session, Caller.system()).find_stopped(running)
+        for run_id, action in stopped:
+            if (execution := self._executions.get(RunId(run_id))) and execution.cancel_action is None:
+                execution.cancel_action = action
+                self._tasks[RunId(run_id)].cancel()
+
+    async def _claim_due(self) -> None:
+        room = self._shared.settings.concurrency - len(self._tasks)
+        if room <= 0 or self.worker_id is None:
+            return
+        # One at a time of those that died with their worker: a run that kills its process takes no other along.
+        rescues = not any(execution.run.is_takeover for execution in self._executions.values())
+        async with self._shared.database.begin() as session:
+            due = await RunRepository(session, Caller.system()).find_due(
+                agents=self._agents(), limit=room, rescues=rescues
+            )
+        for run_id, thread_id in due:
+            if self.worker_id is None or not self.has_room:
+                return
+            run = await claim(
+                self._shared.database,
+                RunId(run_id),
+                ThreadId(thread_id),
+                worker_id=self.worker_id,
+                langgraph_schema=self._shared.settings.langgraph_schema,
+            )
+            if run is not None:
+                self.execute(run)
+                if run.is_takeover:
+                    self.nudge()
+                    return
+
+    def _agents(self) -> Sequence[str]:
+        return [name for name, registered in self._shared.registry.agents.items() if registered.agent is not None]

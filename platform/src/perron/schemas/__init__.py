@@ -1,0 +1,1 @@
+"""Wire shapes: what goes in and out as JSON."""

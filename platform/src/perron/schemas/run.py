@@ -1,0 +1,53 @@
+"""Runs on the wire."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
+
+StreamMode = Literal["values", "updates", "messages", "messages-tuple", "custom", "debug", "tasks", "checkpoints"]
+
+
+def _as_list(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
+class Command(BaseModel):
+    """The SDK's command: update the state, resume what waits, go to a node."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    update: dict[str, Any] | list[tuple[str, Any]] | None = None
+    resume: Any = None
+    goto: str | dict[str, Any] | list[str | dict[str, Any]] | None = None
+
+
+class RunCreate(BaseModel):
+    """What it takes to create a run; names and defaults are the SDK's."""
+
+    assistant_id: str
+    """An agent's name or an assistant's UUID."""
+    thread_id: UUID | None = None
+    input: Any = None
+    command: Command | None = None
+    metadata: dict[str, Any] = Field(default_factory=dict)
+    config: dict[str, Any] = Field(default_factory=dict)
+    context: dict[str, Any] = Field(default_factory=dict)
+    stream_mode: Annotated[list[StreamMode], BeforeValidator(_as_list)] = Field(default_factory=lambda: ["values"])
+    stream_subgraphs: bool = False
+    interrupt_before: Literal["*"] | list[str] | None = None
+    interrupt_after: Literal["*"] | list[str] | None = None
+    checkpoint_id: str | None = None
+    """Start from this checkpoint instead of the newest: a fork."""
+    if_not_exists: Literal["create", "reject"] = "create"
+    multitask_strategy: Literal["enqueue"] = "enqueue"
+    after_seconds: float | None = Field(None, ge=0)
+    priority: int = Field(0, ge=-5, le=5)
+    idempotency_key: str | None = Field(None, min_length=1, max_length=255)
+
+    @field_validator("metadata", "config", "context", mode="before")
+    @classmethod
+    def _none_is_empty(cls, value: Any) -> Any:
+        return {} if value is None else value

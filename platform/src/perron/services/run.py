@@ -1,0 +1,332 @@
+"""Rules of runs: creating, cancelling, retrying."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+from perron import clock
+from perron.caller import Caller
+from perron.configuration import PlatformSettings
+from perron.database.encoding import clean, dumps
+from perron.database.engine import Database, Session
+from perron.errors import (
+    AssistantNotFoundError,
+    InvalidInputError,
+    NotWaitingError,
+    RunEndedError,
+    ThreadBusyError,
+    ThreadNotFoundError,
+)
+from perron.ids import WorkerId, new_id, system_assistant_id
+from perron.models.ask import Ask
+from perron.models.assistant import Assistant
+from perron.models.run import ACTIVE, Run
+from perron.models.thread import Thread
+from perron.plugins.registry import Registry
+from perron.repositories.ask import AskRepository
+from perron.repositories.assistant import AssistantRepository
+from perron.repositories.base import DATABASE_NOW
+from perron.repositories.run import RunRepository
+from perron.repositories.run_event import RunEventRepository
+from perron.repositories.thread import ThreadRepository
+from perron.schemas.run import RunCreate
+from perron.services.answer import Answer, from_resume, resume_value
+from perron.services.setting import SettingService
+
+_INTERRUPT_ID = re.compile(r"[0-9a-f]{32}")
+_RESERVED = ("thread_id", "run_id", "graph_id", "assistant_id", "checkpoint_id", "checkpoint_ns", "checkpoint_map")
+
+
+class RunService:
+    """Runs of callers; each method is one short transaction."""
+
+    def __init__(
+        self, database: Database, settings: PlatformSettings, registry: Registry, live_settings: SettingService
+    ) -> None:
+        self._database = database
+        self._settings = settings
+        self._registry = registry
+        self._live_settings = live_settings
+
+    async def create(
+        self,
+        caller: Caller,
+        body: RunCreate,
+        *,
+        answers: Mapping[UUID, Answer] | None = None,
+        worker_id: WorkerId | None = None,
+    ) -> Run:
+        """Put a run in its thread's line; with `worker_id` it starts as claimed by it when it is the due head.
+
+        `answers` close asks of the thread, by ask id, in the same transaction.
+
+        Raises:
+            AgentNotFoundError, AssistantNotFoundError, ThreadNotFoundError: No such thing for this caller.
+            InvalidInputError: The input is too large, or an answer does not fit.
+            NotWaitingError: A resume of something that does not wait.
+            ThreadBusyError: A resume while a run is active.
+        """
+        assistant = await self._assistant(caller, body.assistant_id)
+        graph_id = assistant.graph_id if assistant else body.assistant_id
+        frozen = await self._live_settings.frozen(caller, graph_id)
+        kwargs, was_changed = self._kwargs(body, assistant, frozen)
+        registered = self._registry.agents.get(graph_id)
+        run = Run(
+            run_id=new_id(),
+            assistant_id=assistant.assistant_id if assistant else system_assistant_id(graph_id),
+            graph_id=graph_id,
+            agent_version=registered.version if registered else None,
+            tenant=caller.tenant,
+            owner=caller.principal,
+            kwargs=kwargs,
+            metadata_=clean(body.metadata)[0],
+            is_sanitised=was_changed,
+            priority=body.priority,
+            multitask_strategy=body.multitask_strategy,
+            idempotency_key=body.idempotency_key,
+            not_before=clock.now() + timedelta(seconds=body.after_seconds) if body.after_seconds else None,
+        )
+
+        async def work(session: Session) -> Run:
+            return await self._insert(session, caller, body, run, answers, worker_id)
+
+        return await self._database.run(work)
+
+    async def get(self, caller: Caller, run_id: UUID) -> Run:
+        """Return the run with its asks."""
+        async with self._database.begin() as session:
+            return await RunRepository(session, caller).get_with_asks(run_id)
+
+    async def search(
+        self,
+        caller: Caller,
+        *,
+        thread_id: UUID | None = None,
+        status: str | None = None,
+        graph_id: str | None = None,
+        limit: int = 10,
+        offset: int = 0,
+    ) -> Sequence[Run]:
+        """Return a page, newest first."""
+        async with self._database.begin() as session:
+            return await RunRepository(session, caller).search(
+                thread_id=thread_id, status=status, graph_id=graph_id, limit=limit, offset=offset
+            )
+
+    async def cancel(self, caller: Caller, run_id: UUID) -> Run:
+        """Cancel a pending run at once; ask the worker of a running one to stop it.
+
+        Raises:
+            RunEndedError: It has ended already.
+        """
+        async with self._database.begin() as session:
+            runs = RunRepository(session, caller)
+            thread_id = (await runs.get(run_id)).thread_id
+            thread = await ThreadRepository(session, caller).get(thread_id, lock=True)
+            run = await runs.get(run_id, lock=True)
+            await session.refresh(run)
+            if run.status not in ACTIVE:
+                raise RunEndedError(f"The run {run_id} has ended as {run.status}.", run_id=str(run_id))
+            if run.status == "running":
+                run.cancel_action = "interrupt"
+                return run
+            run.status = "interrupted"
+            run.finished_at = DATABASE_NOW
+            await session.flush()
+            await RunEventRepository(session, caller).insert_last(
+                run_id, run.epoch, [("end", {"run_id": str(run_id), "status": run.status})], after_n=0
+            )
+            if await runs.find_head_id(thread_id) is None:
+                thread.status = "interrupted" if thread.interrupts else "idle"
+            await session.refresh(run)
+            return run
+
+    async def prepare_retry(self, caller: Caller, run_id: UUID) -> RunCreate | None:
+        """Return what continues a failed run where it stopped; None for one that is in line or running.
+
+        Raises:
+            RunEndedError: It has ended well.
+        """
+        run = await self.get(caller, run_id)
+        if run.status in ACTIVE:
+            return None
+        if run.status == "success":
+            raise RunEndedError(f"The run {run_id} has succeeded: there is nothing to retry.", run_id=str(run_id))
+        kwargs = run.kwargs
+        return RunCreate(
+            assistant_id=str(run.assistant_id or run.graph_id),
+            thread_id=run.thread_id,
+            input=None if run.input_applied else kwargs.get("input"),
+            command=None if run.input_applied else kwargs.get("command"),
+            metadata={**run.metadata_, "retry_of": str(run_id)},
+            config=kwargs.get("config") or {},
+            context=kwargs.get("context") or {},
+            stream_mode=kwargs.get("stream_mode") or ["values"],
+            stream_subgraphs=bool(kwargs.get("stream_subgraphs")),
+            interrupt_before=kwargs.get("interrupt_before"),
+            interrupt_after=kwargs.get("interrupt_after"),
+        )
+
+    async def _assistant(self, caller: Caller, name: str) -> Assistant | None:
+        """Return the assistant of a UUID; None for an agent's name, whose system assistant adds nothing."""
+        if name in self._registry.agents:
+            self._registry.get_agent(name)
+            return None
+        try:
+            assistant_id = UUID(name)
+        except ValueError:
+            self._registry.get_agent(name)  # raises: with the nearest names
+            raise AssistantNotFoundError(name) from None
+        async with self._database.begin() as session:
+            return await AssistantRepository(session, caller).get_visible(assistant_id)
+
+    def _kwargs(
+        self, body: RunCreate, assistant: Assistant | None, frozen: Mapping[str, Any]
+    ) -> tuple[dict[str, Any], bool]:
+        given = {"input": body.input, "command": body.command.model_dump() if body.command else None}
+        encoded_bytes = len(dumps(given))
+        if encoded_bytes > self._settings.input_max_bytes:
+            raise InvalidInputError(
+                f"The input is {encoded_bytes:,} bytes as JSON; the most is {self._settings.input_max_bytes:,} "
+                "(setting input_max_bytes). Put large files where the agent can fetch them."
+            )
+        config = {**(assistant.config if assistant else {}), **body.config}
+        configurable = {**((assistant.config if assistant else {}).get("configurable") or {})}
+        configurable.update(body.config.get("configurable") or {})
+        config["configurable"] = {
+            k: v for k, v in configurable.items() if k not in _RESERVED and not k.startswith("__pregel")
+        }
+        kwargs, was_changed = clean(
+            {
+                **given,
+                "config": config,
+                "context": {**(assistant.context if assistant else {}), **body.context},
+                "stream_mode": body.stream_mode,
+                "stream_subgraphs": body.stream_subgraphs,
+                "interrupt_before": body.interrupt_before,
+                "interrupt_after": body.interrupt_after,
+                "checkpoint_id": body.checkpoint_id,
+                "durability": "sync",
+                "settings": frozen,
+            }
+        )
+        return kwargs, was_changed
+
+    async def _insert(
+        self,
+        session: Session,
+        caller: Caller,
+        body: RunCreate,
+        run: Run,
+        answers: Mapping[UUID, Answer] | None,
+        worker_id: WorkerId | None,
+    ) -> Run:
+        runs = RunRepository(session, caller)
+        if body.idempotency_key and (known := await runs.find_by_idempotency_key(body.idempotency_key)):
+            return known
+        thread, is_new = await self._thread(session, caller, body)
+        run.thread_id = thread.thread_id
+        run.owner = thread.owner
+        is_head = is_new or await runs.find_head_id(thread.thread_id) is None
+        closing = (
+            {} if is_new else await self._closing(session, caller, thread, body, run, answers, is_head=is_head)
+        )
+        run.seq, thread.next_seq = thread.next_seq, thread.next_seq + 1
+        thread.status = "busy"
+        if "graph_id" not in thread.metadata_:
+            thread.metadata_ = {
+                **thread.metadata_,
+                "graph_id": run.graph_id,
+                "assistant_id": str(run.assistant_id),
+            }
+        if worker_id is not None and is_head and run.not_before is None:
+            run.status, run.epoch, run.attempt, run.worker_id = "running", 1, 1, worker_id
+            run.started_at = clock.now()
+        session.add(run)
+        await session.flush()
+        for ask, answer in closing.items():
+            stored = await AskRepository(session, caller).answer(
+                ask.ask_id,
+                decision=answer.decision,
+                value=clean(answer.value)[0],
+                answered_by=caller.principal,
+                run_id=run.run_id,
+            )
+            if not stored:
+                raise NotWaitingError(f"The ask {ask.ask_id} has been answered already.", ask_id=str(ask.ask_id))
+        return run
+
+    async def _thread(self, session: Session, caller: Caller, body: RunCreate) -> tuple[Thread, bool]:
+        """Lock or make the thread of a run; say whether it is new."""
+        threads = ThreadRepository(session, caller)
+        if body.thread_id is not None and (thread := await threads.find(body.thread_id, lock=True)):
+            return thread, False
+        if body.thread_id is not None and body.if_not_exists == "reject":
+            raise ThreadNotFoundError(body.thread_id)
+        thread = Thread(
+            thread_id=body.thread_id or new_id(),
+            tenant=caller.tenant,
+            owner=caller.principal,
+            metadata_={},
+            next_seq=1,
+            interrupts={},
+        )
+        if body.thread_id is not None and await threads.find_any(body.thread_id) is not None:
+            raise ThreadNotFoundError(body.thread_id)  # somebody else's
+        session.add(thread)
+        return thread, True
+
+    async def _closing(
+        self,
+        session: Session,
+        caller: Caller,
+        thread: Thread,
+        body: RunCreate,
+        run: Run,
+        answers: Mapping[UUID, Answer] | None,
+        *,
+        is_head: bool,
+    ) -> dict[Ask, Answer]:
+        """Match answers, or a client's resume value, with the thread's open asks; put the map into the run."""
+        resume = body.command.resume if body.command else None
+        if answers is None and resume is None:
+            return {}
+        if not is_head:
+            raise ThreadBusyError(thread.thread_id)
+        waiting = await AskRepository(session, caller).get_open(thread.thread_id, lock=True)
+        if answers is None:
+            answers = _answers_of(thread.thread_id, waiting, resume)
+        by_id = {ask.ask_id: ask for ask in waiting}
+        closing: dict[Ask, Answer] = {}
+        for ask_id, answer in answers.items():
+            if ask_id not in by_id:
+                raise NotWaitingError(
+                    f"The ask {ask_id} does not wait for an answer (any more).", ask_id=str(ask_id)
+                )
+            answer.check(by_id[ask_id])
+            closing[by_id[ask_id]] = answer
+        command = {**(run.kwargs.get("command") or {})}
+        command["resume"] = clean({a.interrupt_id: resume_value(a, answer) for a, answer in closing.items()})[0]
+        run.kwargs = {**run.kwargs, "command": command}
+        return closing
+
+
+def _answers_of(thread_id: UUID, waiting: Sequence[Ask], resume: Any) -> dict[UUID, Answer]:
+    if not waiting:
+        raise NotWaitingError(f"The thread {thread_id} does not wait for an answer.", thread_id=str(thread_id))
+    if isinstance(resume, dict) and resume and all(_INTERRUPT_ID.fullmatch(str(key)) for key in resume):
+        by_interrupt = {ask.interrupt_id: ask for ask in waiting}
+        if unknown := sorted(resume.keys() - by_interrupt.keys()):
+            raise NotWaitingError(f"Nothing waits under the interrupt {unknown[0]}.", thread_id=str(thread_id))
+        return {by_interrupt[key].ask_id: from_resume(by_interrupt[key], value) for key, value in resume.items()}
+    if len(waiting) > 1:
+        ids = ", ".join(ask.interrupt_id for ask in waiting)
+        raise InvalidInputError(
+            f"{len(waiting)} interrupts wait in this thread: resume with a map of their ids ({ids}) to answers.",
+            thread_id=str(thread_id),
+        )
+    return {waiting[0].ask_id: from_resume(waiting[0], resume)}

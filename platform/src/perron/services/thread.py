@@ -1,0 +1,83 @@
+"""Rules of threads."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+from perron.caller import Caller
+from perron.database.encoding import clean
+from perron.database.engine import Database
+from perron.errors import AlreadyExistsError, InvalidInputError, PermissionDeniedError, ThreadBusyError
+from perron.ids import new_id
+from perron.models.thread import Thread
+from perron.repositories.ask import AskRepository
+from perron.repositories.run import RunRepository
+from perron.repositories.thread import ThreadRepository
+
+
+class ThreadService:
+    """Threads of callers; each method is one short transaction."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def create(
+        self, caller: Caller, *, thread_id: UUID | None = None, metadata: dict[str, Any] | None = None
+    ) -> Thread:
+        """Make an idle thread.
+
+        Raises:
+            AlreadyExistsError: A thread has this id.
+        """
+        async with self._database.begin() as session:
+            threads = ThreadRepository(session, caller)
+            made = thread_id or new_id()
+            if not await threads.create_if_absent(made, metadata=clean(metadata or {})[0]):
+                raise AlreadyExistsError(f"There is a thread {made} already.", thread_id=str(made))
+            return await threads.get(made)
+
+    async def get(self, caller: Caller, thread_id: UUID) -> Thread:
+        """Return the thread."""
+        async with self._database.begin() as session:
+            return await ThreadRepository(session, caller).get(thread_id)
+
+    async def search(
+        self,
+        caller: Caller,
+        *,
+        status: str | None = None,
+        metadata: dict[str, Any] | None = None,
+        limit: int = 10,
+        offset: int = 0,
+    ) -> Sequence[Thread]:
+        """Return a page, newest first."""
+        async with self._database.begin() as session:
+            return await ThreadRepository(session, caller).search(
+                status=status, metadata=metadata, limit=limit, offset=offset
+            )
+
+    async def transfer(self, caller: Caller, thread_id: UUID, *, to: str) -> Thread:
+        """Give a thread, with its runs and what waits in it, to another principal.
+
+        Its next runs use the new owner's connections; calls that were made keep who made them.
+
+        Raises:
+            PermissionDeniedError: Only its owner and admins may.
+            ThreadBusyError: A run is in line: it would change its owner while it executes.
+        """
+        if not to.strip():
+            raise InvalidInputError("A thread needs an owner: name the principal to transfer it to.")
+        async with self._database.begin() as session:
+            threads, runs = ThreadRepository(session, caller), RunRepository(session, caller)
+            thread = await threads.get(thread_id, lock=True)
+            if not caller.is_admin and thread.owner != caller.principal:
+                raise PermissionDeniedError("Only the owner of a thread or an admin may transfer it.")
+            if await runs.find_head_id(thread_id) is not None:
+                raise ThreadBusyError(thread_id)
+            await threads.transfer(thread_id, to=to)
+            await runs.transfer(thread_id, to=to)
+            await AskRepository(session, caller).transfer(thread_id, to=to)
+            await session.refresh(thread)
+            return thread
