@@ -15,7 +15,7 @@ from langgraph.graph.state import CompiledStateGraph
 from perron.database.url import DatabaseUrl
 from perron.integrations.integration import Integration
 from perron.plugins.loader import load_plugins
-from perron.settings import load_settings, read_toml
+from perron.configuration import load_settings, read_toml
 
 ROOT = Path(__file__).resolve().parent.parent
 CONFIG = ROOT / "config"

@@ -14,9 +14,9 @@ from typing import Self
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
+from perron.configuration import PlatformSettings
 from perron.errors import SealError
 from perron.integrations.envelope import KEY_BYTES, open_sealed, seal
-from perron.settings import PlatformSettings
 
 KEY_FILE = "key"
 _HOW = "Make one with `openssl rand -base64 32`, and set it as PERRON_KEY or put it into PERRON_KEY_FILE."

@@ -16,7 +16,7 @@ from perron.plugins.langgraph_json import find_langgraph_json, read_langgraph_js
 from perron.plugins.registry import RegisteredAgent, Registry
 from perron.plugins.target import as_agent
 from perron.plugins.timelimit import run_limited
-from perron.settings import PlatformSettings
+from perron.configuration import PlatformSettings
 
 _log = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 
 from perron.errors import ConfigurationError, nearest
-from perron.settings import PlatformSettings
+from perron.configuration import PlatformSettings
 
 PLUGINS = "perron.plugins"
 AGENTS = "perron.agents"

@@ -22,7 +22,7 @@ from perron.plugins.explain import explain
 from perron.plugins.integrations import collect_integrations
 from perron.plugins.registry import PluginState, Registry
 from perron.plugins.timelimit import run_limited
-from perron.settings import PlatformSettings
+from perron.configuration import PlatformSettings
 
 _log = logging.getLogger(__name__)
 
