@@ -29,8 +29,6 @@ def read_answer(exchange: Exchange, *, operation: str, into: Any = None) -> Any:
         Upstream: The body is not what was expected. The API has done its part: this is never sent again.
     """
     raise_for_status(exchange, operation=operation)
-    if UNREADABLE in exchange.headers:
-        raise _unreadable(exchange, operation, exchange.headers[UNREADABLE])
     if not exchange.body and into is None:
         return None
     try:
@@ -44,9 +42,11 @@ def read_answer(exchange: Exchange, *, operation: str, into: Any = None) -> Any:
 
 
 def raise_for_status(exchange: Exchange, *, operation: str) -> None:
-    """Turn any status but 2xx into its error."""
+    """Turn any status but 2xx into its error, and a body that could not be read into Upstream."""
     status = exchange.status
     if 200 <= status < 300:
+        if UNREADABLE in exchange.headers:
+            raise _unreadable(exchange, operation, exchange.headers[UNREADABLE])
         return
     detail = f"{operation} was answered {status}: {_said(exchange) or 'nothing readable'}"
     facts: dict[str, Any] = {"detail": detail, "operation": operation, "status": status}

@@ -8,10 +8,11 @@ from typing import Any, TypeVar, overload
 from perron.errors import DefinitionError
 from perron.integrations import pages
 from perron.integrations.answer import read_answer
-from perron.integrations.exchange import FOUND, ActiveCall, BeforeBytes, CallSpec, Exchange
-from perron.integrations.line import Credentials, Line
+from perron.integrations.exchange import FOUND, ActiveCall, CallSpec, Exchange, Outgoing
+from perron.integrations.line import Line
 from perron.integrations.repeat import LookUp, SameKey
 from perron.integrations.request import Params, build, outgoing
+from perron.integrations.sending import Sending
 from perron.integrations.transport import Request
 
 T = TypeVar("T")
@@ -150,10 +151,9 @@ class Api:
         return await self._send_read(request, path, values)
 
     async def _send_read(self, request: Request, path: str, values: Mapping[str, object]) -> Exchange:
-        sending = _Sending(self._line, request, self._spec.timeout_s)
-        return await self._call.read(
-            self._shown(request, path, values, None), sending.send, prepare=sending.prepare
-        )
+        shown = self._shown(request, path, values, None)
+        async with Sending(self._line, request, timeout_s=self._spec.timeout_s) as sending:
+            return await self._call.read(shown, sending.send, prepare=sending.prepare)
 
     async def _write(
         self, method: str, path: str, body: Any, *, params: Params | None, values: Mapping[str, object]
@@ -175,15 +175,14 @@ class Api:
                 f"{spec.key} is declared with LookUp: put `api.marker` into its request, or nothing can find it."
             )
         self._has_sent = True
-        sending = _Sending(self._line, request, spec.timeout_s)
-        exchange = await self._call.send(
-            self._shown(request, path, values, body), sending.send, prepare=sending.prepare
-        )
+        shown = self._shown(request, path, values, body)
+        async with Sending(self._line, request, timeout_s=spec.timeout_s) as sending:
+            exchange = await self._call.send(shown, sending.send, prepare=sending.prepare)
         if FOUND in exchange.headers:
             raise FoundResult(exchange.body)
         return exchange
 
-    def _shown(self, request: Request, path: str, values: Mapping[str, object], body: Any) -> Any:
+    def _shown(self, request: Request, path: str, values: Mapping[str, object], body: Any) -> Outgoing:
         return outgoing(
             request,
             self._line.base_url,
@@ -192,29 +191,6 @@ class Api:
             body=body,
             timeout_s=self._spec.timeout_s,
             paths=self._spec.redact,
-        )
-
-
-class _Sending:
-    """One request with its credentials: found in `prepare`, needed by `send`."""
-
-    def __init__(self, line: Line, request: Request, timeout_s: float) -> None:
-        self._line = line
-        self._request = request
-        self._timeout_s = timeout_s
-        self._credentials = Credentials(None, {})
-
-    async def prepare(self) -> Any:
-        self._credentials = await self._line.credentials()
-        return self._credentials.connection_id
-
-    async def send(self, before_bytes: BeforeBytes) -> Exchange:
-        request = self._request
-        headers = {**request.headers, **self._credentials.headers}
-        return await self._line.client.exchange(
-            Request(request.method, request.url, headers, request.content),
-            timeout_s=self._timeout_s,
-            before_bytes=before_bytes,
         )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from uuid import UUID
 
 from perron.integrations.transport import HttpClient
@@ -11,14 +11,11 @@ from perron.integrations.transport import HttpClient
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """A connection ready for use: headers that say who we are."""
+    """A connection ready for use: headers that say who we are, and that never show."""
 
     connection_id: UUID | None
     """None for one from configuration, and where none is needed."""
-    headers: Mapping[str, str]
-
-    def __repr__(self) -> str:
-        return f"Credentials(connection_id={self.connection_id!r})"
+    headers: Mapping[str, str] = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,3 +26,5 @@ class Line:
     base_url: str
     credentials: Callable[[], Awaitable[Credentials]]
     """Raises ConnectionNotFoundError or AuthFailed."""
+    refused: Callable[[Credentials], Awaitable[None]]
+    """To be told when the API refused them."""
