@@ -12,8 +12,10 @@ from perron.caller import Caller
 from perron.errors import OutsidePlatformError
 from perron.ids import RunId, ThreadId, WorkerId
 from perron.integrations.exchange import Calls
+from perron.integrations.host import Integrations
 from perron.integrations.node import NodeAttempts
 from perron.integrations.openask import OpenAsk
+from perron.integrations.sealing import ThreadSeal
 
 __all__ = ["OpenAsk", "RunContext", "TaskRef", "current_run", "running"]
 
@@ -50,6 +52,7 @@ class RunContext:
     settings: Mapping[str, Mapping[str, Any]]
     """Frozen at the run's creation: `agent` and each integration's key → values."""
     journal: Calls
+    integrations: Integrations
     locate: Callable[[], TaskRef]
     """Find the task that the calling code belongs to. Synchronous."""
     check_lease: Callable[[], None]
@@ -66,6 +69,8 @@ class RunContext:
     """It started from an older checkpoint that was named: what the thread did after it is on another branch."""
     attempts: NodeAttempts = field(default_factory=NodeAttempts)
     """The calls and questions of each execution of a node."""
+    seal: ThreadSeal | None = None
+    """Opens the thread's sealed answers; loaded by the first call that may need it."""
     loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.get_running_loop)
     """Where the run executes and calls are made; code in other threads hands its calls over to it."""
 

@@ -77,7 +77,7 @@ Raises ConnectionNotFoundError or AuthFailed when there is none that works: a qu
 """
 
 FOUND = "perron-found"
-"""A header of ours: the body is the operation's result (found by a look-up, or given by a person), not the API's."""
+"""A header of ours: the body is the operation's result, found by a look-up or given by a person, not the API's."""
 
 UNREADABLE = "perron-unreadable"
 """A header of ours: why the body is empty though the API sent one (too large, wrongly compressed)."""
@@ -101,8 +101,8 @@ class CallSpec:
     plugin_version: str | None = None
     freeze: bool = False
     """A read that is recorded before it is used, and replayed like a write."""
-    find: Callable[[str], Awaitable[Any]] | None = None
-    """With LookUp: takes the marker, returns an Exchange with the header FOUND, or None. Its reads are unrecorded."""
+    find: Callable[[str], Awaitable[Exchange | None]] | None = None
+    """With LookUp: takes the marker, returns an Exchange with the header FOUND, or None. Reads unrecorded."""
 
     @property
     def is_recorded(self) -> bool:

@@ -10,6 +10,7 @@ from typing import Any, NoReturn, TypeVar
 
 from perron.integrations.openask import OpenAsk
 from perron.integrations.recorded import Place, Recorded
+from perron.integrations.slot import Slot
 
 T = TypeVar("T")
 
@@ -36,6 +37,7 @@ class NodeAttempt:
         self._ordinals: Counter[tuple[str, str]] = Counter()
         self._waiting: list[Place] = []
         self._counting = Lock()  # sync tools of one node take their places in threads
+        self._abandoned: dict[tuple[str, str, bytes], Slot] = {}
         self._open: set[object] = set()
         self._settled = asyncio.Event()
         self._settled.set()
@@ -54,6 +56,14 @@ class NodeAttempt:
         with self._counting:
             self._waiting = [place for place in self._waiting if not place.is_matched]
             return list(self._waiting)
+
+    def abandon(self, place: Place, slot: Slot) -> None:
+        """Note that the caller of a write was cancelled while it was under way, as by `asyncio.wait_for`."""
+        self._abandoned[place.tool_call_id, place.operation, place.fingerprint] = slot
+
+    def take_abandoned(self, place: Place) -> Slot | None:
+        """Return the slot of the same write that was abandoned: its next call in this attempt is the same call."""
+        return self._abandoned.pop((place.tool_call_id, place.operation, place.fingerprint), None)
 
     @property
     def is_stopping(self) -> bool:

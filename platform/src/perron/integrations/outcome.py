@@ -61,6 +61,13 @@ class Try:
     wait_s: float | None = None
     """What the API asked for."""
 
+    @property
+    def outcome(self) -> str:
+        """The attempt's outcome, as its row says it."""
+        if self.answer is not None:
+            return "answered"
+        return "not_sent" if self.kind is Kind.NOT_SENT else "no_response"
+
 
 def classify(spec: CallSpec, answer: Exchange, *, is_doubtful: bool) -> Try:
     """Say what an answer means; `is_doubtful`: an earlier try of this call may have arrived."""
@@ -93,7 +100,7 @@ def next_step(spec: CallSpec, kind: Kind, *, may_repeat: bool, is_doubtful: bool
     if kind in (Kind.DONE, Kind.FAILED, Kind.OTHER_REQUEST):
         return Step.RETURN
     if spec.effect == "read":
-        return _of_read(kind, may_repeat=may_repeat)
+        return step_of_read(kind, may_repeat=may_repeat)
     if kind in DOUBTFUL or (kind is Kind.IN_PROGRESS and not may_repeat):
         return _of_doubt(spec, may_repeat=may_repeat and within_ttl)
     if kind is not Kind.REFUSED and may_repeat:
@@ -114,8 +121,9 @@ def _of_doubt(spec: CallSpec, *, may_repeat: bool) -> Step:
     return Step.ASK
 
 
-def _of_read(kind: Kind, *, may_repeat: bool) -> Step:
-    if kind is Kind.REFUSED:
+def step_of_read(kind: Kind, *, may_repeat: bool) -> Step:
+    """Say what follows from a try that changes nothing there."""
+    if kind in (Kind.DONE, Kind.FAILED, Kind.OTHER_REQUEST, Kind.REFUSED):
         return Step.RETURN
     if may_repeat:
         return Step.AGAIN

@@ -9,6 +9,11 @@ from perron.ids import ThreadId
 
 THREAD_WIDE = ""
 """The task of a call with a key of the author's: the key is unique in the whole thread."""
+KEPT = "*"
+"""The namespace of such a call's sealed answer: no checkpoint clears it, the thread's deletion does."""
+
+UNREPLAYED = "@"
+"""Begins the place of a call that is never replayed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +29,15 @@ class Slot:
     tool_call_id: str
     operation: str
     place: str
+
+    @property
+    def is_keyed(self) -> bool:
+        """Whether it is the slot of `.once(key)`."""
+        return self.place.startswith("=")
+
+    def namespace(self, checkpoint_ns: str) -> str:
+        """Return the namespace whose next checkpoint clears the sealed answer."""
+        return KEPT if self.is_keyed else checkpoint_ns
 
     @property
     def interrupt_id(self) -> str:

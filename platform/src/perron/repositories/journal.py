@@ -34,7 +34,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from perron.database.encoding import dumps
 from perron.database.outage import sqlstate
 from perron.errors import LeaseLostError, ThreadNotFoundError
-from perron.models.ask import Ask
+from perron.models.ask import Ask, AskAnswer
 from perron.models.call import Call, CallAttempt
 from perron.models.thread import Thread
 
@@ -113,6 +113,15 @@ class Outcome:
     sealed: bytes | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a person decided."""
+
+    ask_id: UUID
+    decision: str
+    value: Any
+
+
 class JournalRepository:
     """Statements of the hot path, in Core. Not scoped to a caller: a run's thread is the scope."""
 
@@ -126,19 +135,19 @@ class JournalRepository:
         Raises:
             LeaseLostError: One of them has another epoch by now, or does not run any more.
         """
-        for run_id, epoch in sorted(runs):  # in one order everywhere: no deadlocks
-            try:
-                await self._session.execute(
-                    text(f"SELECT {self._schema}.fence(:run_id, :epoch)").bindparams(
-                        bindparam("run_id", run_id, Uuid()), bindparam("epoch", epoch, Integer())
-                    )
-                )
-            except DBAPIError as exc:
-                if sqlstate(exc) != FENCED:
-                    raise
-                raise LeaseLostError(
-                    f"The run {run_id} belongs to another worker by now, or has ended.", run_id=str(run_id)
-                ) from exc
+        in_order = sorted(runs)  # the same everywhere: no deadlocks
+        try:
+            await self._session.execute(
+                _fence(self._schema),
+                {"run_ids": [run_id for run_id, _ in in_order], "epochs": [epoch for _, epoch in in_order]},
+            )
+        except DBAPIError as exc:
+            if sqlstate(exc) != FENCED:
+                raise
+            raise LeaseLostError(
+                "The run belongs to another worker by now, or has ended.",
+                run_ids=[str(run_id) for run_id, _ in in_order],
+            ) from exc
 
     async def commit_without_waiting(self) -> None:
         """Let this transaction's commit not wait for the disk: what it holds may be lost with the server."""
@@ -202,7 +211,7 @@ class JournalRepository:
         ]
 
     async def insert(self, calls: Sequence[Mapping[str, Any]], attempts: Sequence[Mapping[str, Any]] = ()) -> None:
-        """Insert calls and attempts, sent now.
+        """Insert calls and attempts; those without a `sent_at` are sent now, by the database's clock.
 
         Raises:
             SlotTakenError: One of the slots has its call.
@@ -211,7 +220,9 @@ class JournalRepository:
             if calls:
                 await self._session.execute(insert(Call.__table__), list(calls))  # type: ignore[arg-type]  # a Table
             if attempts:
-                statement = insert(CallAttempt.__table__).values(sent_at=func.now())  # type: ignore[arg-type]
+                statement = insert(CallAttempt.__table__)  # type: ignore[arg-type]  # a Table
+                if "sent_at" not in attempts[0]:
+                    statement = statement.values(sent_at=func.now())
                 await self._session.execute(statement, list(attempts))
         except IntegrityError as exc:
             if sqlstate(exc) != "23505":
@@ -222,6 +233,28 @@ class JournalRepository:
         """Change a call that has no result yet; say whether it had none."""
         statement = update(Call).where(Call.call_id == call_id, Call.state.in_(UNSETTLED)).values(**values)
         return (await self._session.execute(statement.returning(Call.call_id))).first() is not None
+
+    async def close_attempts(self, call_id: UUID) -> None:
+        """Give up waiting for attempts of which nothing was heard; their results still count when they come."""
+        statement = update(CallAttempt).where(CallAttempt.call_id == call_id, CallAttempt.outcome == "sent")
+        await self._session.execute(statement.values(outcome="no_response", finished_at=func.now()))
+
+    async def find_answer(self, thread_id: UUID, interrupt_id: str, *, kind: str) -> Answer | None:
+        """Return a person's newest answer that was not acted on yet."""
+        query = (
+            select(Ask.ask_id, AskAnswer.decision, AskAnswer.value)
+            .join(AskAnswer, AskAnswer.ask_id == Ask.ask_id)
+            .where(
+                Ask.thread_id == thread_id,
+                Ask.interrupt_id == interrupt_id,
+                Ask.kind == kind,
+                Ask.state == "answered",
+            )
+            .order_by(AskAnswer.created_at.desc())
+            .limit(1)
+        )
+        row = (await self._session.execute(query)).first()
+        return None if row is None else Answer(row[0], row[1], row[2])
 
     async def apply_answer(self, ask_id: UUID) -> None:
         """Note that a person's answer was acted on."""
@@ -301,8 +334,17 @@ def _json(value: Any) -> str | None:
 
 
 @cache
+def _fence(schema: str) -> TextClause:
+    return text(
+        f"SELECT {schema}.fence(r.run_id, r.epoch) "  # noqa: S608  # a checked identifier
+        "FROM unnest(:run_ids, :epochs) AS r (run_id, epoch)"
+    ).bindparams(bindparam("run_ids", type_=ARRAY(Uuid())), bindparam("epochs", type_=ARRAY(Integer())))
+
+
+@cache
 def _settle(schema: str) -> TextClause:
-    # One statement for any number of outcomes: at 32 calls at once they arrive many at a time.
+    # One statement for any number of outcomes: at 32 calls at once they arrive many at a time. "Nothing was sent"
+    # takes no call back while another attempt of it may have arrived.
     statement = text(f"""
         WITH settled AS (
             SELECT * FROM unnest(
@@ -320,6 +362,11 @@ def _settle(schema: str) -> TextClause:
             updated_at = now(), finished_at = CASE WHEN s.state IN ('done', 'failed') THEN now() END
         FROM settled AS s
         WHERE c.call_id = s.call_id AND s.state IS NOT NULL AND c.state IN ('begun', 'sent', 'in_doubt')
+          AND (s.state <> 'begun' OR NOT EXISTS (
+              SELECT FROM {schema}.call_attempts AS other
+              WHERE other.call_id = s.call_id AND other.attempt_id <> s.attempt_id
+                AND other.outcome IN ('sent', 'no_response')
+          ))
         RETURNING c.call_id
     """)  # noqa: S608  # a checked identifier
     types: dict[str, Any] = {

@@ -1,0 +1,79 @@
+"""What every call is while it is made: part of a node attempt, on the run's own loop."""
+
+from __future__ import annotations
+
+import asyncio
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable
+from contextvars import ContextVar
+from typing import TypeVar
+
+from perron.errors import DefinitionError
+from perron.integrations.exchange import ActiveCall
+from perron.integrations.openask import OpenAsk
+from perron.integrations.site import CallSite
+
+T = TypeVar("T")
+
+_making: ContextVar[str] = ContextVar("perron_making", default="")
+"""The operation whose body is running."""
+
+
+class Asking(BaseException):  # control flow, which an author's `except Exception` must not catch
+    """The call has come to a question, or gives way to the questions of others (`ask` is None)."""
+
+    def __init__(self, ask: OpenAsk | None) -> None:
+        self.ask = ask
+
+
+class Pending(ABC):
+    """A call of a node attempt."""
+
+    is_waited_for = True
+    """Whether a node that stops for a person waits for this call once it has begun."""
+
+    def __init__(self, site: CallSite) -> None:
+        self.site = site
+
+    async def run(self, body: Callable[[ActiveCall], Awaitable[T]]) -> T:
+        """Make the call, from whichever loop."""
+        loop = self.site.context.loop
+        if asyncio.get_running_loop() is loop:
+            return await self._run(body)
+        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(self._run(body), loop))
+
+    async def _run(self, body: Callable[[ActiveCall], Awaitable[T]]) -> T:
+        attempt, context = self.site.attempt, self.site.context
+        ask = None
+        if not attempt.is_stopping:
+            if self.is_waited_for:
+                attempt.enter(self)
+            token = _making.set(self.site.spec.key)
+            try:
+                return await self.make(body)
+            except Asking as asking:
+                ask = asking.ask
+            finally:
+                _making.reset(token)
+                attempt.leave(self)
+        if ask is not None:
+            context.asks[ask.interrupt_id] = ask
+        return await attempt.stop(self, ask)
+
+    @abstractmethod
+    async def make(self, body: Callable[[ActiveCall], Awaitable[T]]) -> T:
+        """Make the call.
+
+        Raises:
+            Asking: A person has to decide.
+        """
+
+
+def refuse_nesting(key: str) -> None:
+    """Refuse a call inside another one's body: if it stopped for a person, the outer one would be left half done.
+
+    Raises:
+        DefinitionError: There is an outer one.
+    """
+    if outer := _making.get():
+        raise DefinitionError(f"{key} is called inside {outer}: call both from the node, one after the other.")
