@@ -188,7 +188,7 @@ async def test_a_server_whose_only_user_was_killed_is_joined_and_stopped_by_the_
 
 async def test_a_user_killed_while_it_makes_the_cluster_leaves_nothing_in_the_way(directory: Path) -> None:
     user = User(directory)
-    until((directory / "postgres" / "data.new" / "PG_VERSION").exists)
+    until(lambda: any((directory / "postgres").glob("data.new-*/PG_VERSION")))
     user.kill()
 
     async with EmbeddedServer.open(directory) as url:

@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -104,10 +105,11 @@ class Cluster:
         """
         account = server_account(self._data)
         binaries = find_binaries(account)
-        # Made under another name: whoever is killed in here leaves no half of a cluster behind.
-        fresh = self._home / "data.new"
-        shutil.rmtree(fresh, ignore_errors=True)
-        fresh.mkdir(mode=0o700)
+        # Made under another name: whoever is killed in here leaves no half of a cluster behind. And never twice
+        # under the same: the killed one's initdb may still be at work, and at the end it deletes by path.
+        for left in self._home.glob("data.new-*"):
+            shutil.rmtree(left, ignore_errors=True)
+        fresh = Path(tempfile.mkdtemp(prefix="data.new-", dir=self._home))
         if account is not None:
             os.chown(fresh, account.uid, account.gid)
         with _reachable(fresh, account) as (path, fds):
@@ -187,6 +189,7 @@ class Cluster:
         if self._log.exists() and self._log.stat().st_size > _LOG_MAX_BYTES:
             self._log.replace(self._log.with_suffix(".log.1"))
         with _reachable(self._data, account) as (path, fds), self._log.open("ab") as log:
+            begin = log.tell()
             options = {"listen_addresses": "", "unix_socket_directories": str(socket_directory)}
             settings = [part for name, value in options.items() for part in ("-c", f"{name}={value}")]
             # By a shell that ends at once: the server is nobody's child, so whoever started it may end first,
@@ -201,7 +204,7 @@ class Cluster:
                 pass_fds=(*fds, lock.fd),
                 **_surroundings(account),
             )
-            return log.tell()
+            return begin
 
     def _owners(self) -> set[int]:
         owners = {os.geteuid()}
@@ -241,6 +244,6 @@ def _surroundings(account: Account | None) -> dict[str, Any]:
 
 def _reason(output: str) -> str:
     """Return the line of PostgreSQL's output that says why it ended."""
-    lines = [line.strip() for line in output.splitlines() if line.strip()]
+    lines = [line.strip() for line in output.splitlines() if line.strip() and "removing " not in line]
     telling = [line for line in lines if "FATAL:" in line or "PANIC:" in line or "error:" in line]
     return (telling or lines or [""])[-1].rstrip(".")
