@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, get_args
 
-from pydantic import BaseModel
+from pydantic import BaseModel, SecretBytes, SecretStr
 
 from perron.errors import DefinitionError
 
@@ -56,6 +56,12 @@ class Agent:
             isinstance(self.settings, type) and issubclass(self.settings, BaseModel)
         ):
             raise DefinitionError(f"The settings of agent {self.name!r} are no pydantic model: {self.settings!r}.")
+        for name, field in self.settings.model_fields.items() if self.settings else ():
+            if {SecretStr, SecretBytes} & {field.annotation, *get_args(field.annotation)}:
+                # Settings are frozen into every run, and people see them.
+                raise DefinitionError(
+                    f"The setting {name!r} of agent {self.name!r} is a secret: secrets belong to a connection."
+                )
         for used in self.uses or ():
             if not isinstance(getattr(used, "key", None), str):
                 raise DefinitionError(

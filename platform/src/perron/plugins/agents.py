@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
+from perron.configuration import PlatformSettings
 from perron.errors import DefinitionError, PluginError
 from perron.plugins.agent import Agent
 from perron.plugins.discovery import AGENTS, PLUGINS, Found, Selection, find
@@ -16,7 +17,6 @@ from perron.plugins.langgraph_json import find_langgraph_json, read_langgraph_js
 from perron.plugins.registry import RegisteredAgent, Registry
 from perron.plugins.target import as_agent
 from perron.plugins.timelimit import run_limited
-from perron.configuration import PlatformSettings
 
 _log = logging.getLogger(__name__)
 
@@ -105,5 +105,5 @@ def _load(found: Found, selection: Selection, timeout_s: float) -> RegisteredAge
         registered.name = registered.agent.name
     except Exception as exc:  # noqa: BLE001  # the door to foreign code
         _log.debug("agent %s could not be loaded", found.name, exc_info=exc)
-        registered.state, registered.error = "failed", f"{point.value} cannot be loaded: {explain(exc)}."
+        registered.state, registered.error = "failed", f"{point.value} cannot be loaded: {explain(exc)}"
     return registered

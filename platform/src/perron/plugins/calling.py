@@ -66,4 +66,4 @@ def _bound(implementation: HookImpl, arguments: dict[str, object]) -> Callable[[
 
 def _fail(registry: Registry, plugin: PluginState, hook: str, exc: Exception) -> None:
     _log.debug("hook %s of plugin %s failed", hook, plugin.name, exc_info=exc)
-    registry.fail([plugin], f"Its hook {hook} failed: {explain(exc)}.")
+    registry.fail([plugin], f"Its hook {hook} failed: {explain(exc)}")

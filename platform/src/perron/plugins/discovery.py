@@ -8,8 +8,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 
-from perron.errors import ConfigurationError, nearest
 from perron.configuration import PlatformSettings
+from perron.errors import ConfigurationError, nearest
 
 PLUGINS = "perron.plugins"
 AGENTS = "perron.agents"

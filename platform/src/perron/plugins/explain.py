@@ -13,14 +13,14 @@ _PERRON = Path(__file__).parent.parent
 
 
 def explain(exc: BaseException) -> str:
-    """Return an exception's last line and where it was raised: `KeyError: 'x' (plugin.py, line 3)`."""
+    """Return an exception's last line and where it was raised: `KeyError: 'x' (plugin.py, line 3).`."""
     if isinstance(exc, PerronError):
-        return exc.message.removesuffix(".")
+        return exc.message if exc.message.endswith((".", "?")) else f"{exc.message}."
     if isinstance(exc, SyntaxError):
         return _with_place(f"{type(exc).__name__}: {exc.msg}", exc.filename, exc.lineno)
     last = traceback.format_exception_only(exc)[-1].strip().removesuffix(".")
     frames = [f for f in traceback.extract_tb(exc.__traceback__) if not _is_machinery(f.filename)]
-    return _with_place(last, frames[-1].filename, frames[-1].lineno) if frames else last
+    return _with_place(last, frames[-1].filename, frames[-1].lineno) if frames else f"{last}."
 
 
 def _is_machinery(filename: str) -> bool:
@@ -32,4 +32,4 @@ def _is_machinery(filename: str) -> bool:
 
 
 def _with_place(text: str, filename: str | None, line: int | None) -> str:
-    return f"{text} ({Path(filename).name}, line {line})" if filename else text
+    return f"{text} ({Path(filename).name}, line {line})." if filename else f"{text}."

@@ -110,5 +110,5 @@ def _load(path: Path, name: str, spec: object, timeout_s: float) -> RegisteredAg
         registered.agent = agent if agent.name == name else replace(agent, name=name)
     except Exception as exc:  # noqa: BLE001  # the door to foreign code
         _log.debug("graph %s of %s could not be loaded", name, path, exc_info=exc)
-        registered.state, registered.error = "failed", f"{target} of {path.name} cannot be loaded: {explain(exc)}."
+        registered.state, registered.error = "failed", f"{target} of {path.name} cannot be loaded: {explain(exc)}"
     return registered

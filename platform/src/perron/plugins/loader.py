@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 
 import pluggy
 
+from perron.configuration import PlatformSettings
 from perron.errors import PluginError, nearest
 from perron.plugins import hooks
 from perron.plugins.agent import Agent
@@ -22,7 +23,6 @@ from perron.plugins.explain import explain
 from perron.plugins.integrations import collect_integrations
 from perron.plugins.registry import PluginState, Registry
 from perron.plugins.timelimit import run_limited
-from perron.configuration import PlatformSettings
 
 _log = logging.getLogger(__name__)
 
@@ -79,7 +79,7 @@ def _load(manager: pluggy.PluginManager, found: Found, selection: Selection, tim
         _register(manager, run_limited(found.entry_point.load, timeout_s, what="importing"), found.name)
     except Exception as exc:  # noqa: BLE001  # the door to foreign code
         _log.debug("plugin %s could not be loaded", found.name, exc_info=exc)
-        state.state, state.error = "failed", f"{found.entry_point.value} cannot be loaded: {explain(exc)}."
+        state.state, state.error = "failed", f"{found.entry_point.value} cannot be loaded: {explain(exc)}"
     state.load_ms = round((time.monotonic() - started) * 1000)
     return state
 

@@ -59,7 +59,7 @@ async def open_graph(
             raise
         except Exception as exc:
             raise AgentError(
-                f"The agent {agent.name!r} cannot be built: {explain(exc)}.", agent=agent.name
+                f"The agent {agent.name!r} cannot be built: {explain(exc)}", agent=agent.name
             ) from exc
         # Not `Pregel.copy`: that makes the graph anew, which costs more and loses what `compile` found out about
         # the types of its state (`_serde_allowlist`): under strict msgpack they would come back as plain dicts.
