@@ -27,6 +27,7 @@ from perron.plugins.calling import call_each
 from perron.runtime.claim import ClaimedRun
 from perron.runtime.events import EventReader
 from perron.runtime.execution import STEP_EVENT
+from perron.runtime.finish import Outcome
 from perron.runtime.inputs import check_input
 from perron.runtime.state import ThreadStates
 from perron.runtime.worker import Worker
@@ -271,6 +272,8 @@ class Platform:
                 task = self._worker.task_of(run_id) if self._worker else None
                 if task is not None:
                     await asyncio.wait([task])
+                    if (result := _result_here(run, task)) is not None:
+                        return result
                 run = await self.runs.get(self.caller, run_id)
                 if run.status not in ACTIVE:
                     return result_of(run, self.resume)
@@ -343,6 +346,22 @@ class Opening:
         platform = self._platform(opened, self._caller, with_worker=self._worker)
         await platform._enter(parts)  # noqa: SLF001  # the two classes are one thing in two states
         return platform
+
+
+def _result_here(run: Run, task: asyncio.Task[Outcome | None]) -> RunResult | None:
+    """Read the result of a run that ended in this process without asks: most of them need no further query."""
+    outcome = None if task.cancelled() or task.exception() is not None else task.result()
+    if outcome is None or outcome.asks:
+        return None
+    return RunResult(
+        run_id=run.run_id,
+        thread_id=run.thread_id,
+        graph_id=run.graph_id,
+        status=outcome.status,
+        output=outcome.output,
+        error=outcome.error,
+        waiting=(),
+    )
 
 
 def _uuid(value: UUID | str, kind: str) -> UUID:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Text, cast, func, select, text, update
+from sqlalchemy import Text, cast, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import joinedload
 
@@ -21,27 +21,6 @@ class AskRepository(BaseRepository[Ask]):
 
     model = Ask
     not_found = AskNotFoundError
-
-    async def open_all(self, rows: Sequence[dict[str, Any]]) -> None:
-        """Open asks; one that is open already for its interrupt now belongs to the run that stopped last."""
-        if not rows:
-            return
-        statement = insert(Ask).values(list(rows))
-        await self.session.execute(
-            statement.on_conflict_do_update(
-                index_elements=["thread_id", "interrupt_id"],
-                index_where=text("state = 'open'"),
-                set_={"run_id": statement.excluded.run_id, "question": statement.excluded.question},
-            )
-        )
-
-    async def drop_others(self, thread_id: UUID, interrupt_ids: Sequence[str]) -> None:
-        """Drop the thread's open asks except those of these interrupts: it has gone on without them."""
-        await self.session.execute(
-            update(Ask)
-            .where(Ask.thread_id == thread_id, Ask.state == "open", Ask.interrupt_id.not_in(list(interrupt_ids)))
-            .values(state="dropped")
-        )
 
     async def get_open(self, thread_id: UUID, *, lock: bool = False) -> Sequence[Ask]:
         """Return what a thread waits for, in the order asked."""

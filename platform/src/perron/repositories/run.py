@@ -16,6 +16,9 @@ from perron.models.worker import Worker
 from perron.repositories.base import BaseRepository
 from perron.repositories.worker import is_live
 
+FINISH = "SELECT {schema}.finish_run(%s, %s, %s)"
+"""End a run (run_id, epoch, ending as JSON text) on a psycopg connection of the runtime's. See revision 0004."""
+
 
 class RunRepository(BaseRepository[Run]):
     """Runs of a caller."""

@@ -6,50 +6,23 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ARRAY, Integer, Text, Uuid, bindparam, select, text, tuple_
+from sqlalchemy import select, tuple_
 from sqlalchemy.dialects.postgresql import insert
 
 from perron.models.run_event import RunEvent
 from perron.repositories.base import BaseRepository
 
-# One round trip: the function fences, inserts, and lets this commit not wait for the disk.
-_APPEND = text("SELECT perron.append_events(:run_id, :epoch, :n, :events, :namespaces, :payloads)").bindparams(
-    bindparam("run_id", type_=Uuid()),
-    bindparam("epoch", type_=Integer()),
-    bindparam("n", type_=Integer()),
-    bindparam("events", type_=ARRAY(Text())),
-    bindparam("namespaces", type_=ARRAY(Text())),
-    bindparam("payloads", type_=ARRAY(Text())),
-)
+APPEND = "SELECT {schema}.append_events(%s, %s, %s, %s, %s, %s)"
+"""Append (run_id, epoch, n, events, namespaces, payloads as JSON texts) on a psycopg connection of the runtime's.
+
+See revision 0003: it fences, inserts, and lets this commit not wait for the disk.
+"""
 
 
 class RunEventRepository(BaseRepository[RunEvent]):
     """Events of runs; who may see the run may see its events."""
 
     model = RunEvent
-
-    async def append(
-        self,
-        run_id: UUID,
-        epoch: int,
-        *,
-        n: int,
-        events: Sequence[str],
-        namespaces: Sequence[str],
-        payloads: Sequence[str],
-    ) -> None:
-        """Append events from number `n` on, under the run's fence. `payloads` are JSON texts."""
-        await self.session.execute(
-            _APPEND,
-            {
-                "run_id": run_id,
-                "epoch": epoch,
-                "n": n,
-                "events": list(events),
-                "namespaces": list(namespaces),
-                "payloads": list(payloads),
-            },
-        )
 
     async def insert_last(
         self, run_id: UUID, epoch: int, events: Sequence[tuple[str, Any]], *, after_n: int

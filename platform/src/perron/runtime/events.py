@@ -9,14 +9,18 @@ from contextlib import contextmanager
 from typing import Any
 from uuid import UUID
 
+import psycopg
+from psycopg_pool import PoolTimeout
+
 from perron.caller import Caller
 from perron.database.encoding import dumps
 from perron.database.engine import Database
-from perron.database.outage import DatabaseError, is_outage, sqlstate
-from perron.errors import DatabaseUnavailableError, LeaseLostError
+from perron.database.outage import is_outage, sqlstate
+from perron.errors import LeaseLostError
 from perron.ids import RunId
 from perron.models.run_event import RunEvent
-from perron.repositories.run_event import RunEventRepository
+from perron.repositories.run_event import APPEND, RunEventRepository
+from perron.runtime.checkpointer import Pool
 
 FENCED = "PN001"
 """The SQLSTATE with which the database refuses a worker that has lost its run."""
@@ -56,8 +60,9 @@ class EventWriter:
     No timers: alone an event goes at once, under load they go in batches.
     """
 
-    def __init__(self, database: Database, bells: Bells, run_id: RunId, epoch: int) -> None:
-        self._database = database
+    def __init__(self, pool: Pool, bells: Bells, run_id: RunId, epoch: int, *, schema: str) -> None:
+        self._pool = pool
+        self._statement = APPEND.format(schema=schema)
         self._bells = bells
         self._run_id = run_id
         self._epoch = epoch
@@ -94,26 +99,18 @@ class EventWriter:
             self._bells.ring(self._run_id)
 
     async def _append_batch(self, batch: list[tuple[str, str, Any]]) -> None:
-        events, namespaces, payloads = zip(*batch, strict=True)
+        events, namespaces, payloads = (list(column) for column in zip(*batch, strict=True))
         texts = [dumps(payload) for payload in payloads]
+        arguments = (self._run_id, self._epoch, self.last_n + 1, events, namespaces, texts)
         while True:
             try:
-                async with self._database.begin() as session:
-                    await RunEventRepository(session, Caller.system()).append(
-                        self._run_id,
-                        self._epoch,
-                        n=self.last_n + 1,
-                        events=events,
-                        namespaces=namespaces,
-                        payloads=texts,
-                    )
-            except DatabaseError as exc:
+                async with self._pool.connection() as connection:
+                    await connection.execute(self._statement, arguments)
+            except (psycopg.Error, PoolTimeout) as exc:
                 if sqlstate(exc) == FENCED:
                     raise LeaseLostError("Another worker has this run.", run_id=str(self._run_id)) from exc
                 if not is_outage(exc):
                     raise
-            except DatabaseUnavailableError:
-                pass
             else:
                 return
             # The run's checkpoints meet the same outage and decide on its fate; events wait for the outcome.

@@ -7,7 +7,7 @@ import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import Any, cast
 
 import structlog
 from langchain_core.runnables import RunnableConfig
@@ -81,7 +81,9 @@ class Execution:
         )
         self._fence.clears_all = run.epoch > 1
         self._saver = FencedSaver(shared.pool, self._fence)
-        self._writer = EventWriter(shared.database, shared.bells, run.run_id, run.epoch)
+        self._writer = EventWriter(
+            shared.pool, shared.bells, run.run_id, run.epoch, schema=shared.database.schema
+        )
         self._locator = Locator(self._fence.namespaces)
         self._values: Any = None
         self._stopped_early = False
@@ -95,7 +97,13 @@ class Execution:
         while True:
             try:
                 await self._writer.flush()
-                done = await finish(self._shared.database, self.run, outcome, last_n=self._writer.last_n)
+                done = await finish(
+                    self._shared.pool,
+                    self.run,
+                    outcome,
+                    schema=self._shared.database.schema,
+                    last_n=self._writer.last_n,
+                )
             except LeaseLostError:
                 return None
             except Exception as exc:
@@ -180,7 +188,7 @@ class Execution:
             subgraphs=with_subgraphs,
         ):
             namespace, mode, chunk = part if with_subgraphs else ((), *part)
-            self._take("|".join(namespace), mode, chunk, wanted)
+            self._take("|".join(namespace), cast("StreamMode", mode), chunk, wanted)
 
     def _take(self, namespace: str, mode: StreamMode, chunk: Any, wanted: set[StreamMode]) -> None:
         if mode == "values":

@@ -100,9 +100,12 @@ class Worker:
     def _ended(self, run_id: RunId, task: asyncio.Task[Outcome | None]) -> None:
         self._executions.pop(run_id, None)
         self._tasks.pop(run_id, None)
-        self.nudge()  # the thread's next run may be due
-        if not task.cancelled() and (exc := task.exception()) is not None:
+        if task.cancelled():
+            return
+        if (exc := task.exception()) is not None:
             log.error("execution_failed", run_id=str(run_id), exc_info=exc)
+        elif (outcome := task.result()) is None or outcome.has_successor:
+            self.nudge()
 
     async def _register(self) -> None:
         settings = self._shared.settings

@@ -1,0 +1,65 @@
+"""SQL of the platform's health: what piles up, and whether the database keeps its promises."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import exists, func, select, text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from perron.models.ask import Ask
+from perron.models.run import ACTIVE, Run
+from perron.models.run_event import RunEvent
+from perron.models.worker import Worker
+from perron.repositories.worker import is_live
+
+
+class HealthRepository:
+    """Counts over all tenants: what an operator has to know of, whoever's it is."""
+
+    def __init__(self, session: AsyncSession, *, schema: str) -> None:
+        self._session = session
+        self._schema = schema
+
+    async def now(self) -> datetime:
+        """Return the time by the database's clock."""
+        return (await self._session.execute(select(func.clock_timestamp()))).scalar_one()
+
+    async def count_orphans(self) -> int:
+        """Count the runs that a dead worker left behind."""
+        has_worker = exists().where(Worker.worker_id == Run.worker_id, is_live())
+        query = select(func.count()).select_from(Run).where(Run.status == "running", ~has_worker)
+        return (await self._session.execute(query)).scalar_one()
+
+    async def count_overdue(self, *, after_s: float) -> int:
+        """Count the heads of lines that nobody has begun for so long since they were due."""
+        due_at = func.coalesce(Run.not_before, Run.created_at)
+        earlier = select(Run.thread_id, func.min(Run.seq).label("seq")).where(Run.status.in_(ACTIVE))
+        heads = earlier.group_by(Run.thread_id).subquery()
+        query = (
+            select(func.count())
+            .select_from(Run)
+            .join(heads, (heads.c.thread_id == Run.thread_id) & (heads.c.seq == Run.seq))
+            .where(
+                Run.status == "pending",
+                due_at < func.clock_timestamp() - func.make_interval(0, 0, 0, 0, 0, 0, after_s),
+            )
+        )
+        return (await self._session.execute(query)).scalar_one()
+
+    async def count_open_asks(self) -> int:
+        """Count what waits for a person."""
+        query = select(func.count()).select_from(Ask).where(Ask.state == "open")
+        return (await self._session.execute(query)).scalar_one()
+
+    async def has_default_events(self) -> bool:
+        """Say whether the default partition of `run_events`, which is to stay empty, has rows."""
+        partition = self._session.get_bind().dialect.identifier_preparer.quote(self._schema)  # a setting, not input
+        query = text(f"SELECT EXISTS (SELECT FROM {partition}.{RunEvent.__tablename__}_default)")  # noqa: S608
+        return bool((await self._session.execute(query)).scalar_one())
+
+    async def count_backends(self) -> tuple[int, int]:
+        """Return how many connections the server has now, and how many it allows."""
+        query = text("SELECT count(*), current_setting('max_connections')::int FROM pg_stat_activity")
+        row = (await self._session.execute(query)).one()
+        return int(row[0]), int(row[1])
