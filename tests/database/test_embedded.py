@@ -218,17 +218,24 @@ async def test_a_killed_server_is_started_anew_with_all_that_was_committed(direc
             assert ask(again, "SELECT answer FROM kept") == 42
 
 
-async def test_after_a_reboot_a_stale_pid_file_with_a_living_pid_is_no_server(directory: Path) -> None:
-    async with EmbeddedServer.open(directory):
-        pid_file = (directory / "postgres" / "data" / "postmaster.pid").read_text()
-        socket_record = (directory / "postgres" / "socket").read_text()
-    # The machine went down with the server up, /tmp was emptied, and the pid is another's now: ours.
-    stale = "\n".join([str(os.getpid()), *pid_file.splitlines()[1:]]) + "\n"
-    (directory / "postgres" / "data" / "postmaster.pid").write_text(stale)
-    (directory / "postgres" / "socket").write_text(socket_record)
+def test_after_a_reboot_a_stale_pid_file_with_a_living_pid_is_no_server(directory: Path) -> None:
+    home = directory / "postgres"
+    with using(directory):
+        pid_file = (home / "data" / "postmaster.pid").read_text()
+        socket_record = (home / "socket").read_text()
+    # The machine went down with the server up, /tmp was emptied, and the pid is another's of the same user now.
+    owner = (home / "data").stat().st_uid
+    user = owner if os.geteuid() == 0 else None
+    with subprocess.Popen(["cat"], stdin=subprocess.PIPE, cwd="/", user=user) as stranger:
+        stale = "\n".join([str(stranger.pid), *pid_file.splitlines()[1:]]) + "\n"
+        (home / "data" / "postmaster.pid").write_text(stale)
+        (home / "socket").write_text(socket_record)
 
-    async with EmbeddedServer.open(directory) as url:
-        assert ask(url, "SELECT 1") == 1
+        with using(directory) as url:
+            assert ask(url, "SELECT 1") == 1
+
+        assert stranger.poll() is None
+        stranger.communicate()
 
 
 async def test_an_orphaned_server_whose_socket_is_gone_is_replaced(directory: Path) -> None:
@@ -314,6 +321,7 @@ async def test_a_cancelled_start_leaves_no_server(directory: Path) -> None:
 
     with pytest.raises(asyncio.CancelledError):
         await task
+    assert Cluster(directory / "postgres").exists()  # the start came to its end before the stop
     assert not is_alive(directory)
 
 
