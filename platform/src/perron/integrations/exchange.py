@@ -101,6 +101,8 @@ class CallSpec:
     plugin_version: str | None = None
     freeze: bool = False
     """A read that is recorded before it is used, and replayed like a write."""
+    is_approval: bool = False
+    """Nothing is sent: a person says yes, changes the arguments, or says no."""
     find: Callable[[str], Awaitable[Exchange | None]] | None = None
     """With LookUp: takes the marker, returns an Exchange with the header FOUND, or None. Reads unrecorded."""
 

@@ -8,6 +8,7 @@ import orjson
 
 from perron.database.encoding import clean
 from perron.database.engine import Database
+from perron.integrations.approval import ApprovalCall
 from perron.integrations.context import current_run
 from perron.integrations.exchange import CallSpec, PendingCall
 from perron.integrations.keys import KeyRing
@@ -44,6 +45,8 @@ class Journal:
         if once is not None and spec.effect != "read":
             return WriteCall(site, Slot(context.thread_id, THREAD_WIDE, "", spec.key, f"={once}"))
         place = attempt.place(task.tool_call_id, spec.key, fingerprint)
+        if spec.is_approval:
+            return ApprovalCall(site, place)
         if spec.effect == "read":
             return FrozenRead(site, place) if spec.freeze else ReadCall(site, place)
         return WriteCall(site, place)

@@ -62,6 +62,22 @@ def mismatch(
     )
 
 
+def approval(
+    slot: Slot, call_id: CallId, *, text: str, arguments: Any, answer_schema: dict[str, Any] | None, problem: str
+) -> OpenAsk:
+    """Ask whether to go on, perhaps with other arguments."""
+    return OpenAsk(
+        interrupt_id=slot.interrupt_id,
+        kind="approval",
+        question=f"{text} ({problem})" if problem else text,
+        arguments=arguments,
+        decisions=("approve", "edit", "reject"),
+        answer_schema=answer_schema,
+        call_id=call_id,
+        operation=slot.operation,
+    )
+
+
 def connection(spec: CallSpec, slot: Slot, *, arguments: Any, problem: str) -> OpenAsk:
     """Ask for a connection that works."""
     return OpenAsk(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID
 
 from sqlalchemy import ForeignKey, Index, UniqueConstraint, text
@@ -11,6 +11,8 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from perron.models.base import Base, Owned, Stamped
+
+CallState = Literal["begun", "sent", "done", "failed", "in_doubt", "aborted"]
 
 
 class Call(Owned, Stamped, Base):
@@ -53,7 +55,8 @@ class Call(Owned, Stamped, Base):
     repeat: Mapped[str]
     """read | Harmless | SameKey | LookUp | AskPerson"""
     state: Mapped[str]
-    """begun (nothing sent) | sent | done | failed (a definite no, recorded) | in_doubt (asked) | aborted"""
+    """begun (nothing was done) | sent | done | failed (a definite no, recorded) | in_doubt (a person is asked) |
+    aborted"""
     plugin_version: Mapped[str | None]
     connection_id: Mapped[UUID | None]
     idempotency_key: Mapped[str | None]

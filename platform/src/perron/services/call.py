@@ -1,0 +1,70 @@
+"""Rules of calls: what people may see of the journal."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import get_args
+from uuid import UUID
+
+from perron.caller import Caller
+from perron.database.engine import Database
+from perron.errors import CallNotFoundError, InvalidInputError, nearest
+from perron.models.call import Call, CallState
+from perron.repositories.call import CallRepository
+
+_SHORTEST_END = 4
+
+
+class CallService:
+    """The journal of a caller's runs."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def search(
+        self,
+        caller: Caller,
+        *,
+        run_id: UUID | None = None,
+        thread_id: UUID | None = None,
+        operation: str | None = None,
+        state: str | None = None,
+        limit: int = 100,
+        offset: int = 0,
+    ) -> Sequence[Call]:
+        """Return a page of calls, newest first.
+
+        Raises:
+            InvalidInputError: There is no such state.
+        """
+        states = get_args(CallState)
+        if state is not None and state not in states:
+            raise InvalidInputError(
+                f"There is no state {state!r} of calls.{nearest(state, states)} There are: {', '.join(states)}."
+            )
+        async with self._database.begin() as session:
+            return await CallRepository(session, caller).search(
+                run_id=run_id, thread_id=thread_id, operation=operation, state=state, limit=limit, offset=offset
+            )
+
+    async def get(self, caller: Caller, name: str | UUID) -> Call:
+        """Return the call of an id, or of the end of one that people copy from a table, with its attempts.
+
+        Raises:
+            CallNotFoundError: No call has it.
+            InvalidInputError: Several calls have it.
+        """
+        digits = str(name).replace("-", "").lower()
+        if not re.fullmatch(rf"[0-9a-f]{{{_SHORTEST_END},32}}", digits):
+            raise CallNotFoundError(name)
+        async with self._database.begin() as session:
+            calls = CallRepository(session, caller)
+            if len(digits) == 32:
+                return await calls.get_with_attempts(UUID(digits))
+            found = await calls.find_by_end(digits)
+        if not found:
+            raise CallNotFoundError(name)
+        if len(found) > 1:
+            raise InvalidInputError(f"Several calls end in {name}: give more of the id.")
+        return found[0]
