@@ -37,7 +37,8 @@ class Batch(Generic[I, R]):
         """
         future: asyncio.Future[R] = asyncio.get_running_loop().create_future()
         self._waiting.append((item, future))
-        if len(self._tasks) < self._writers:
+        # One that is done stays in the set until the loop's next turn, and takes no item any more.
+        if sum(not task.done() for task in self._tasks) < self._writers:
             task = asyncio.get_running_loop().create_task(self._drain())
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
