@@ -1,0 +1,1 @@
+"""`perron batch`: an agent over the rows of a file."""
