@@ -55,7 +55,7 @@ def test_an_entry_point_is_an_agent_or_what_builds_one(site: Site) -> None:
         "error": None,
     }
     assert agents["declared"]["state"] == "loaded"
-    assert "it is a int, neither a graph, nor a factory, nor an Agent" in agents["number"]["error"]
+    assert "it is of type int: neither a graph, nor a factory, nor an Agent" in agents["number"]["error"]
     assert "AttributeError: module 'acme_agents' has no attribute 'nothing'" in agents["absent"]["error"]
 
 

@@ -21,4 +21,4 @@ def as_agent(name: str, target: object, *, description: str = "") -> Agent:
         or callable(getattr(target, "astream", None))
     ):
         return Agent(name, target, description=description)
-    raise AgentError(f"it is a {type(target).__name__}, neither a graph, nor a factory, nor an Agent")
+    raise AgentError(f"it is of type {type(target).__name__}: neither a graph, nor a factory, nor an Agent")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, TypeAlias
 from weakref import WeakKeyDictionary
@@ -90,7 +90,7 @@ async def _build(
     if isinstance(built, Pregel):
         return built
     made = "the factory returned" if callable(agent.build) else "it is"
-    kind = "a mapping" if isinstance(built, Mapping) else f"a {type(built).__name__}"
+    kind = "nothing" if built is None else f"an object of type {type(built).__name__}"
     raise AgentError(
         f"The agent {agent.name!r} has no graph: {made} {kind}, not a compiled graph or a StateGraph.",
         agent=agent.name,
