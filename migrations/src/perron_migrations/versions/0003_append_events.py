@@ -1,4 +1,4 @@
-"""Make `append_events`: a batch of a run's events in one round trip, under the run's fence."""
+"""Make `append_events`: what the runs of a process have to say, in one round trip, each under its fence."""
 
 from __future__ import annotations
 
@@ -13,25 +13,36 @@ depends_on = None
 def upgrade() -> None:
     op.execute("SET LOCAL lock_timeout = '5s'")
     schema = _schema()
-    # A retry after a lost answer brings the same numbers again, and only the holder of the epoch writes them.
+    # The runs of one process in one statement: locked in the order of their ids, against deadlocks. Runs that the
+    # caller does not have any more are left out and returned. A retry after a lost answer brings the same numbers
+    # again, and only the holder of an epoch writes them.
     op.execute(f"""
         CREATE FUNCTION {schema}.append_events(
-            run_id uuid, epoch int, n int, events text[], namespaces text[], payloads text[]
-        ) RETURNS void LANGUAGE plpgsql AS $$
+            run_ids uuid[], epochs int[], ns int[], events text[], namespaces text[], payloads text[]
+        ) RETURNS uuid[] LANGUAGE plpgsql AS $$
+        DECLARE
+            held uuid[];
         BEGIN
             SET LOCAL synchronous_commit = off;
-            PERFORM {schema}.fence($1, $2);
+            SELECT array_agg(l.run_id) INTO held FROM (
+                SELECT r.run_id FROM {schema}.runs r
+                WHERE (r.run_id, r.epoch) IN (SELECT * FROM unnest(run_ids, epochs)) AND r.status = 'running'
+                ORDER BY r.run_id FOR SHARE
+            ) l;
             INSERT INTO {schema}.run_events (run_id, epoch, n, n_first, event, namespace, payload)
-            SELECT $1, $2, $3 + i.ord - 1, $3 + i.ord - 1, i.event, i.namespace, i.payload::jsonb
-            FROM unnest($4, $5, $6) WITH ORDINALITY AS i (event, namespace, payload, ord)
+            SELECT i.run_id, i.epoch, i.n, i.n, i.event, i.namespace, i.payload::jsonb
+            FROM unnest(run_ids, epochs, ns, events, namespaces, payloads)
+                AS i (run_id, epoch, n, event, namespace, payload)
+            WHERE i.run_id = ANY (held)
             ON CONFLICT DO NOTHING;
+            RETURN ARRAY (SELECT DISTINCT r FROM unnest(run_ids) r WHERE held IS NULL OR r <> ALL (held));
         END $$
     """)
 
 
 def downgrade() -> None:
     op.execute("SET LOCAL lock_timeout = '5s'")
-    op.execute(f"DROP FUNCTION {_schema()}.append_events(uuid, int, int, text[], text[], text[])")
+    op.execute(f"DROP FUNCTION {_schema()}.append_events(uuid[], int[], int[], text[], text[], text[])")
 
 
 def _schema() -> str:

@@ -43,9 +43,10 @@ def upgrade() -> None:
             );
             -- A run that failed or was cancelled leaves what waited beside it as it was.
             UPDATE {schema}.asks a SET state = 'dropped'
-            WHERE ending->>'status' = 'success' AND a.thread_id = run.thread_id AND a.state = 'open' AND NOT EXISTS (
-                SELECT 1 FROM jsonb_array_elements(ending->'asks') i WHERE i->>'interrupt_id' = a.interrupt_id
-            );
+            WHERE ending->>'status' = 'success' AND a.thread_id = run.thread_id AND a.state = 'open'
+                AND NOT EXISTS (
+                    SELECT 1 FROM jsonb_array_elements(ending->'asks') i WHERE i->>'interrupt_id' = a.interrupt_id
+                );
             INSERT INTO {schema}.asks (
                 ask_id, tenant, owner, thread_id, run_id, interrupt_id, call_id, kind, question, arguments,
                 decisions, answer_schema
@@ -66,9 +67,9 @@ def upgrade() -> None:
                 state_updated_at = clock_timestamp(),
                 updated_at = now()
             WHERE t.thread_id = run.thread_id;
-            INSERT INTO {schema}.run_events (run_id, epoch, n, n_first, event, payload)
+            INSERT INTO {schema}.run_events (run_id, epoch, n, n_first, event, namespace, payload)
             SELECT $1, $2, (ending->>'last_n')::int + e.ord, (ending->>'last_n')::int + e.ord,
-                e.event->>0, nullif(e.event->1, 'null')
+                e.event->>0, e.event->>1, nullif(e.event->2, 'null')
             FROM jsonb_array_elements(ending->'events') WITH ORDINALITY AS e (event, ord);
             RETURN has_next;
         END $$

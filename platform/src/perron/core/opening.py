@@ -29,7 +29,7 @@ from perron.integrations.keys import KeyRing
 from perron.plugins.agent import Agent
 from perron.plugins.loader import load_plugins
 from perron.plugins.registry import Registry
-from perron.runtime.events import Bells
+from perron.runtime.events import Bells, EventLog
 from perron.runtime.execution import Services
 
 log = structlog.get_logger(__name__)
@@ -122,6 +122,7 @@ async def _open_on(
         integrations = Integrations(connections, versions=versions)
         stack.push_async_callback(integrations.close)
         journal = Journal(database, keys)
+        bells = Bells()
         shared = Services(
             database=database,
             pool=pool,
@@ -129,7 +130,8 @@ async def _open_on(
             registry=registry,
             integrations=integrations,
             journal=journal,
-            bells=Bells(),
+            bells=bells,
+            events=EventLog(pool, bells, schema=settings.database_schema),
             settings=settings,
         )
         yield Opened(shared=shared, keys=keys, url=direct_url, is_embedded=is_embedded, worker_id=worker_id)

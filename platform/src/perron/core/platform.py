@@ -37,10 +37,12 @@ from perron.services.answer import Answer
 from perron.services.ask import AskService
 from perron.services.call import CallService
 from perron.services.connection import ConnectionService
+from perron.services.health import HealthService
 from perron.services.plugin import PluginService
 from perron.services.run import RunService
 from perron.services.setting import SettingService
 from perron.services.thread import ThreadService
+from perron.services.timeline import TimelineService
 from perron.services.worker import WorkerService
 
 
@@ -83,6 +85,8 @@ class Platform:
             shared.database, shared.integrations, opened.keys, self.live_settings, shared.registry.integrations
         )
         self.workers = WorkerService(shared.database)
+        self.timelines = TimelineService(shared.database)
+        self.health = HealthService(shared.database)
         self.states = ThreadStates(shared)
         self._reader = EventReader(shared.database, shared.bells, poll_s=self.settings.poll_s)
         self._worker: Worker | None = None

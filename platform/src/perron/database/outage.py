@@ -17,6 +17,7 @@ DatabaseError = sa.DBAPIError
 """What PostgreSQL refuses, through our engine; `sqlstate` tells what it was."""
 
 DEADLOCK = "40P01"
+UNIQUE_VIOLATION = "23505"
 
 _STATES = {
     "28P01": "the password of the user is wrong",

@@ -126,3 +126,9 @@ class BaseRepository(Generic[T]):
     def _newest_first(self, query: Select[T]) -> Select[T]:
         order = [self._column("created_at").desc()] if "created_at" in self.model.__table__.c else []
         return query.order_by(*order, *self.model.__mapper__.primary_key)
+
+
+def columns_of(row: Base) -> dict[str, Any]:
+    """Return what is set on a row that no session knows, by column name."""
+    attributes = type(row).__mapper__.column_attrs
+    return {a.columns[0].name: row.__dict__[a.key] for a in attributes if a.key in row.__dict__}

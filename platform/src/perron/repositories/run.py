@@ -12,8 +12,9 @@ from sqlalchemy.orm import aliased, selectinload
 from perron.errors import RunNotFoundError
 from perron.models.ask import Ask
 from perron.models.run import ACTIVE, Run
+from perron.models.thread import Thread
 from perron.models.worker import Worker
-from perron.repositories.base import BaseRepository
+from perron.repositories.base import BaseRepository, columns_of
 from perron.repositories.worker import is_live
 
 FINISH = "SELECT {schema}.finish_run(%s, %s, %s)"
@@ -108,6 +109,14 @@ class RunRepository(BaseRepository[Run]):
             elif row.cancel_action:
                 stopped.append((run_id, row.cancel_action))
         return stopped
+
+    async def insert(self, run: Run, *, new_thread: Thread | None) -> None:
+        """Insert a run, and its thread if that is new, in one statement; neither becomes part of the session."""
+        statement = Run.__table__.insert().values(columns_of(run))  # type: ignore[attr-defined]  # it is a Table
+        if new_thread is not None:
+            made = Thread.__table__.insert().values(columns_of(new_thread))  # type: ignore[attr-defined]
+            statement = statement.add_cte(made.cte("made"))
+        await self.session.execute(statement)
 
     async def end(self, run_id: UUID, *, epoch: int, **values: Any) -> bool:
         """Move a run that is `running` under this epoch to what `values` say; False when it is not."""

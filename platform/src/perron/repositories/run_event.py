@@ -12,10 +12,10 @@ from sqlalchemy.dialects.postgresql import insert
 from perron.models.run_event import RunEvent
 from perron.repositories.base import BaseRepository
 
-APPEND = "SELECT {schema}.append_events(%s, %s, %s, %s, %s, %s)"
-"""Append (run_id, epoch, n, events, namespaces, payloads as JSON texts) on a psycopg connection of the runtime's.
+APPEND = "SELECT {schema}.append_events(%s, %s, %s, %s, %s, %s) AS lost"
+"""Append events (columns run_id, epoch, n, event, namespace, payload as JSON text) on a psycopg connection.
 
-See revision 0003: it fences, inserts, and lets this commit not wait for the disk.
+Returns the ids of runs that were left out, since they are not running under that epoch. See revision 0003.
 """
 
 

@@ -1,4 +1,4 @@
-"""The event log of a run: one writer appends, any number of readers follow."""
+"""The event log of runs: one writer for each execution, any number of readers."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import asyncio
 from collections import defaultdict
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
@@ -13,9 +14,9 @@ import psycopg
 from psycopg_pool import PoolTimeout
 
 from perron.caller import Caller
-from perron.database.encoding import dumps
+from perron.database.encoding import dumps, loads
 from perron.database.engine import Database
-from perron.database.outage import is_outage, sqlstate
+from perron.database.outage import is_outage
 from perron.errors import LeaseLostError
 from perron.ids import RunId
 from perron.models.run_event import RunEvent
@@ -54,67 +55,132 @@ class Bells:
                 del self._waiting[key]
 
 
-class EventWriter:
-    """Appends a run's events in order: all that is pending in one statement while the one before is in flight.
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    writer: EventWriter
+    n: int
+    event: str
+    namespace: str
+    payload: str
+
+
+class EventLog:
+    """Appends the events of all runs of a process: all that is pending in one statement while the one before is
+    in flight.
 
     No timers: alone an event goes at once, under load they go in batches.
     """
 
-    def __init__(self, pool: Pool, bells: Bells, run_id: RunId, epoch: int, *, schema: str) -> None:
+    def __init__(self, pool: Pool, bells: Bells, *, schema: str) -> None:
         self._pool = pool
-        self._statement = APPEND.format(schema=schema)
         self._bells = bells
-        self._run_id = run_id
-        self._epoch = epoch
-        self.last_n = 0
-        """Number of the last event that stands in the database."""
-        self._pending: list[tuple[str, str, Any]] = []
+        self._statement = APPEND.format(schema=schema)
+        self._pending: list[_Entry] = []
+        self._in_flight: list[_Entry] = []
         self._task: asyncio.Task[None] | None = None
-        self._failure: BaseException | None = None
+        self._landed = asyncio.Event()
 
-    def write(self, event: str, payload: Any, *, namespace: str = "") -> None:
-        """Take an event; raises what an earlier append met."""
-        if self._failure is not None:
-            raise self._failure
-        self._pending.append((event, namespace, payload))
+    def writer(self, run_id: RunId, epoch: int) -> EventWriter:
+        """Return the writer of one execution of a run."""
+        return EventWriter(self, run_id, epoch)
+
+    def push(self, entry: _Entry) -> None:
+        """Take an event, and see that it is appended."""
+        self._pending.append(entry)
         if self._task is None or self._task.done():
-            self._task = asyncio.create_task(self._append())
+            self._task = asyncio.create_task(self._append(), name="perron-events")
 
-    async def flush(self) -> None:
-        """Wait until all that was written stands in the database."""
-        while self._task is not None and not self._task.done():
-            await asyncio.wait([self._task])
-        if self._failure is not None:
-            raise self._failure
+    def withdraw(self, writer: EventWriter) -> list[_Entry]:
+        """Take back what of this writer has not left yet."""
+        mine = [entry for entry in self._pending if entry.writer is writer]
+        self._pending = [entry for entry in self._pending if entry.writer is not writer]
+        return mine
+
+    async def landed(self, writer: EventWriter) -> None:
+        """Wait until nothing of this writer is in flight."""
+        while any(entry.writer is writer for entry in self._in_flight):
+            await self._landed.wait()
 
     async def _append(self) -> None:
         while self._pending:
-            batch, self._pending = self._pending[:_BATCH], self._pending[_BATCH:]
+            self._in_flight, self._pending = self._pending[:_BATCH], self._pending[_BATCH:]
+            self._landed.clear()
             try:
-                await self._append_batch(batch)
-            except Exception as exc:  # noqa: BLE001  # handed to the run, whose door logs it
-                self._failure = exc
-                return
-            self.last_n += len(batch)
-            self._bells.ring(self._run_id)
+                await self._append_all(self._in_flight)
+            finally:
+                written, self._in_flight = self._in_flight, []
+                self._landed.set()
+            for entry in written:
+                self._bells.ring(entry.writer.run_id)
 
-    async def _append_batch(self, batch: list[tuple[str, str, Any]]) -> None:
-        events, namespaces, payloads = (list(column) for column in zip(*batch, strict=True))
-        texts = [dumps(payload) for payload in payloads]
-        arguments = (self._run_id, self._epoch, self.last_n + 1, events, namespaces, texts)
+    async def _append_all(self, entries: list[_Entry]) -> None:
+        try:
+            await self._send(entries)
+        except Exception as exc:  # noqa: BLE001  # handed to the run, whose door logs it
+            writers = {entry.writer for entry in entries}
+            if len(writers) == 1:
+                writers.pop().failure = exc
+                return
+            for writer in writers:  # one run's bad event is no matter of the others
+                await self._append_all([entry for entry in entries if entry.writer is writer])
+
+    async def _send(self, entries: list[_Entry]) -> None:
+        columns = (
+            [entry.writer.run_id for entry in entries],
+            [entry.writer.epoch for entry in entries],
+            [entry.n for entry in entries],
+            [entry.event for entry in entries],
+            [entry.namespace for entry in entries],
+            [entry.payload for entry in entries],
+        )
         while True:
             try:
                 async with self._pool.connection() as connection:
-                    await connection.execute(self._statement, arguments)
+                    row = await (await connection.execute(self._statement, columns)).fetchone()
             except (psycopg.Error, PoolTimeout) as exc:
-                if sqlstate(exc) == FENCED:
-                    raise LeaseLostError("Another worker has this run.", run_id=str(self._run_id)) from exc
                 if not is_outage(exc):
                     raise
-            else:
-                return
-            # The run's checkpoints meet the same outage and decide on its fate; events wait for the outcome.
-            await asyncio.sleep(_RETRY_S)
+                # The runs' checkpoints meet the same outage and decide on their fate; events wait for the outcome.
+                await asyncio.sleep(_RETRY_S)
+                continue
+            lost = set(row["lost"]) if row else set()
+            for entry in entries:
+                if entry.writer.run_id in lost:
+                    entry.writer.failure = LeaseLostError(
+                        "Another worker has this run.", run_id=str(entry.writer.run_id)
+                    )
+                else:
+                    entry.writer.last_n = max(entry.writer.last_n, entry.n)
+            return
+
+
+class EventWriter:
+    """The events of one execution of a run, in order and without gaps."""
+
+    def __init__(self, log: EventLog, run_id: RunId, epoch: int) -> None:
+        self.run_id = run_id
+        self.epoch = epoch
+        self.last_n = 0
+        """Number of the last event that stands in the database."""
+        self.failure: BaseException | None = None
+        """What an append met; the run cannot go on."""
+        self._log = log
+        self._n = 0
+
+    def write(self, event: str, payload: Any, *, namespace: str = "") -> None:
+        """Take an event; raises what an earlier append met."""
+        if self.failure is not None:
+            raise self.failure
+        self._n += 1
+        self._log.push(_Entry(self, self._n, event, namespace, dumps(payload)))
+
+    async def close(self) -> list[tuple[str, str, Any]]:
+        """Return what has not been appended yet, as (event, namespace, payload): it goes with the run's end."""
+        rest = self._log.withdraw(self)
+        await self._log.landed(self)
+        if self.failure is not None:
+            raise self.failure
+        return [(entry.event, entry.namespace, loads(entry.payload)) for entry in rest]
 
 
 class EventReader:

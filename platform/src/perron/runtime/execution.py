@@ -31,7 +31,7 @@ from perron.plugins.registry import Registry
 from perron.runtime.asks import asks_of
 from perron.runtime.checkpointer import FencedSaver, Pool, RunFence
 from perron.runtime.claim import ClaimedRun, release
-from perron.runtime.events import FENCED, Bells, EventWriter
+from perron.runtime.events import FENCED, Bells, EventLog
 from perron.runtime.finish import Outcome, finish
 from perron.runtime.graph import open_graph
 from perron.runtime.guard import guard_nodes
@@ -59,6 +59,7 @@ class Services:
     integrations: Integrations
     journal: Journal
     bells: Bells
+    events: EventLog
     settings: PlatformSettings
 
 
@@ -81,9 +82,7 @@ class Execution:
         )
         self._fence.clears_all = run.epoch > 1
         self._saver = FencedSaver(shared.pool, self._fence)
-        self._writer = EventWriter(
-            shared.pool, shared.bells, run.run_id, run.epoch, schema=shared.database.schema
-        )
+        self._writer = shared.events.writer(run.run_id, run.epoch)
         self._locator = Locator(self._fence.namespaces)
         self._values: Any = None
         self._stopped_early = False
@@ -94,18 +93,20 @@ class Execution:
         if outcome is None:
             return None
         failpoints.hit("run.before_finish")
+        try:
+            events = await self._writer.close()
+        except LeaseLostError:
+            return None
         while True:
             try:
-                await self._writer.flush()
                 done = await finish(
                     self._shared.pool,
                     self.run,
                     outcome,
                     schema=self._shared.database.schema,
+                    events=events,
                     last_n=self._writer.last_n,
                 )
-            except LeaseLostError:
-                return None
             except Exception as exc:
                 if not is_outage(exc):
                     raise
@@ -283,7 +284,7 @@ class Execution:
     async def _give_back(self) -> None:
         """Return the run to the line as soon as the database can be reached; a successor may be faster."""
         with contextlib.suppress(LeaseLostError):
-            await self._writer.flush()
+            await self._writer.close()
         while True:
             try:
                 await release(self._shared.database, self.run)

@@ -47,12 +47,15 @@ class Outcome:
         return "interrupted" if self.has_next else "idle"
 
 
-async def finish(pool: Pool, run: ClaimedRun, outcome: Outcome, *, schema: str, last_n: int) -> bool:
+async def finish(
+    pool: Pool, run: ClaimedRun, outcome: Outcome, *, schema: str, events: list[tuple[str, str, Any]], last_n: int
+) -> bool:
     """End the run; False when it is not this worker's any more.
 
-    `last_n` is the number of the last event that this epoch has appended.
+    `events` are what the run has said since number `last_n`, the last that was appended.
     """
-    end = (LAST_EVENT, {"run_id": str(run.run_id), "status": outcome.status})
+    closing: list[tuple[str, str, Any]] = [("error", "", outcome.error)] if outcome.error else []
+    closing.append((LAST_EVENT, "", {"run_id": str(run.run_id), "status": outcome.status}))
     ending = {
         "status": outcome.status,
         "output": outcome.output,
@@ -62,7 +65,7 @@ async def finish(pool: Pool, run: ClaimedRun, outcome: Outcome, *, schema: str, 
         "thread_status": outcome.thread_status,
         "interrupts": outcome.interrupts,
         "asks": [{"ask_id": new_id(), **_columns(ask)} for ask in outcome.asks],
-        "events": [("error", outcome.error), end] if outcome.error else [end],
+        "events": [*events, *closing],
         "last_n": last_n,
     }
     async with pool.connection() as connection:

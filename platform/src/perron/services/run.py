@@ -13,6 +13,7 @@ from perron.caller import Caller
 from perron.configuration import PlatformSettings
 from perron.database.encoding import clean, dumps
 from perron.database.engine import Database, Session
+from perron.database.outage import UNIQUE_VIOLATION, DatabaseError, sqlstate
 from perron.errors import (
     AssistantNotFoundError,
     InvalidInputError,
@@ -94,7 +95,12 @@ class RunService:
         async def work(session: Session) -> Run:
             return await self._insert(session, caller, body, run, answers, worker_id)
 
-        return await self._database.run(work)
+        try:
+            return await self._database.run(work)
+        except DatabaseError as exc:
+            if sqlstate(exc) != UNIQUE_VIOLATION:
+                raise
+        return await self._database.run(work)  # somebody else made the thread, or a run with this key, meanwhile
 
     async def get(self, caller: Caller, run_id: UUID) -> Run:
         """Return the run with its asks."""
@@ -229,6 +235,8 @@ class RunService:
         if body.idempotency_key and (known := await runs.find_by_idempotency_key(body.idempotency_key)):
             return known
         thread, is_new = await self._thread(session, caller, body)
+        if is_new and (answers or (body.command and body.command.resume is not None)):
+            raise NotWaitingError(f"The thread {thread.thread_id} is new: nothing waits in it for an answer.")
         run.thread_id = thread.thread_id
         run.owner = thread.owner
         is_head = is_new or await runs.find_head_id(thread.thread_id) is None
@@ -246,8 +254,7 @@ class RunService:
         if worker_id is not None and is_head and run.not_before is None:
             run.status, run.epoch, run.attempt, run.worker_id = "running", 1, 1, worker_id
             run.started_at = clock.now()
-        session.add(run)
-        await session.flush()
+        await runs.insert(run, new_thread=thread if is_new else None)
         for ask, answer in closing.items():
             stored = await AskRepository(session, caller).answer(
                 ask.ask_id,
@@ -277,7 +284,6 @@ class RunService:
         )
         if body.thread_id is not None and await threads.find_any(body.thread_id) is not None:
             raise ThreadNotFoundError(body.thread_id)  # somebody else's
-        session.add(thread)
         return thread, True
 
     async def _closing(
