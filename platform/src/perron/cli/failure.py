@@ -1,0 +1,55 @@
+"""How a command fails: one sentence on stderr, and the exit code that programs go by."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+
+from typer import TyperException
+
+from perron.cli.output import plain
+from perron.errors import (
+    ConfigurationError,
+    IntegrationError,
+    InvalidInputError,
+    NotFoundError,
+    PerronError,
+)
+
+DONE, FAILED, BAD_USAGE, WAITING = 0, 1, 2, 3
+INTERRUPTED = 130
+
+_log = logging.getLogger(__name__)
+_USAGE = (ConfigurationError, InvalidInputError, NotFoundError)
+
+
+def tell(exc: Exception, *, is_debug: bool) -> int:
+    """Say on stderr what went wrong and return the exit code."""
+    if isinstance(exc, TyperException):
+        return _tell_of_usage(exc)
+    if isinstance(exc, BrokenPipeError):
+        # Who read has gone. Python flushes stdout at its end: into nothing, or it would complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+    if is_debug:
+        _log.debug("The command failed.", exc_info=exc)
+    if isinstance(exc, PerronError | IntegrationError):
+        _write(exc.message)
+        return BAD_USAGE if isinstance(exc, _USAGE) else FAILED
+    hint = "" if is_debug else " Run it again as `perron --debug …` for the traceback."
+    _write(f"This is a fault of Perron or of a plugin: {type(exc).__name__}: {exc}.{hint}")
+    return FAILED
+
+
+def _tell_of_usage(exc: TyperException) -> int:
+    message = exc.format_message().strip()
+    if message:
+        context = getattr(exc, "ctx", None)
+        _write(message, hint=f"See `{context.command_path} --help`." if context is not None else "")
+    return exc.exit_code
+
+
+def _write(message: str, *, hint: str = "") -> None:
+    end = "" if message.endswith((".", "?", "!", ")")) else "."
+    sys.stderr.write(f"Error: {plain(message)}{end}{' ' if hint else ''}{hint}\n")
