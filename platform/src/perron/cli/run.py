@@ -1,0 +1,75 @@
+"""`perron run`: run an agent and show what comes out."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated, Any
+from uuid import UUID
+
+import typer
+
+from perron.cli.given import read_json, read_object
+from perron.cli.options import AsJson
+from perron.cli.output import note, progress
+from perron.cli.result import show_result
+from perron.cli.session import execute
+from perron.cli.stream import print_events
+from perron.core.platform import Platform
+from perron.core.result import RunResult
+
+app = typer.Typer()
+
+
+@app.command()
+def run(
+    agent: Annotated[str, typer.Argument(help="The agent's name: see `perron agents list`.")],
+    input_: Annotated[
+        str | None, typer.Option("--input", "-i", metavar="JSON|@FILE|-", help="What the agent is given.")
+    ] = None,
+    thread: Annotated[str | None, typer.Option("--thread", metavar="ID", help="Go on with this thread.")] = None,
+    stream: Annotated[
+        list[str] | None,
+        typer.Option("--stream", metavar="MODE", help="Print events: values, updates, messages, custom, …"),
+    ] = None,
+    context: Annotated[
+        str | None, typer.Option("--context", metavar="JSON|@FILE", help="The run's context.")
+    ] = None,
+    config: Annotated[
+        str | None, typer.Option("--config", metavar="JSON|@FILE", help="The run's config, as LangGraph's.")
+    ] = None,
+    as_json: AsJson = False,
+) -> int:
+    """Run an agent, wait for the end, and print the output and what waits for a person.
+
+    Exit code: 0 done, 1 failed, 3 waiting for a person.
+    """
+    given: dict[str, Any] = {
+        "input": read_json(input_, option="input"),
+        "thread_id": thread,
+        "context": read_object(context, option="context"),
+        "config": read_object(config, option="config"),
+    }
+    if stream:
+        given["stream_mode"] = stream
+
+    async def work(platform: Platform) -> RunResult:
+        run_id = await platform.submit(agent, **given)
+        return await finished(platform, run_id, is_streaming=bool(stream), as_json=as_json)
+
+    return show_result(execute(work), as_json=as_json, is_last_line=bool(stream))
+
+
+async def finished(platform: Platform, run_id: UUID, *, is_streaming: bool, as_json: bool) -> RunResult:
+    """Wait for the end of a run, printing its events when they are wanted."""
+    created = await platform.runs.get(platform.caller, run_id)
+    if created.status == "pending":
+        note("Waiting in line: the thread's earlier run has to end first, or be taken over from a dead worker.")
+    try:
+        if is_streaming:
+            await print_events(platform.follow(run_id), as_json=as_json)
+            return await platform.join(run_id)
+        with progress(f"Running {created.graph_id} …"):
+            return await platform.join(run_id)
+    except asyncio.CancelledError:
+        note(f"The run stays in line for whoever opens the platform next: perron runs retry {run_id}")
+        raise
