@@ -1,0 +1,81 @@
+"""`perron agents`: what can be run here."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from perron.cli.group import new_group
+from perron.cli.options import AsJson
+from perron.cli.output import print_fields, print_json, print_rows, say
+from perron.cli.session import read
+from perron.models.agent import Agent
+
+app = new_group("Agents: what can be run here.")
+
+
+@app.command("list")
+def list_agents(as_json: AsJson = False) -> None:
+    """List the agents that were found, loaded or not."""
+    agents = read(lambda platform: platform.agents.list(platform.caller))
+    print_rows(
+        [_row(agent) if as_json else _shown(agent) for agent in agents],
+        {"agent": "name", "state": "state", "from": "source", "version": "version", "description": "shown"},
+        as_json=as_json,
+        empty="No agent yet: install one, or write a langgraph.json and name it with `perron --config FILE …`.",
+    )
+
+
+@app.command()
+def show(
+    name: Annotated[str, typer.Argument(help="The agent's name.")],
+    mermaid: Annotated[
+        bool, typer.Option("--mermaid", help="Print the graph as Mermaid, and nothing else.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show an agent: where it comes from, what it takes, and its graph."""
+
+    async def work(platform: Any) -> tuple[Agent, Any]:
+        agent = await platform.agents.get(platform.caller, name)
+        drawing = await platform.agents.draw(platform.caller, name) if agent.state == "loaded" else None
+        return agent, drawing
+
+    agent, drawing = read(work)
+    if as_json:
+        drawn = {"mermaid": drawing.mermaid, "text": drawing.text} if drawing else None
+        print_json({**_row(agent), "schemas": agent.schemas, "graph": drawn})
+    elif mermaid:
+        say(drawing.mermaid if drawing else f"The agent {name} is {agent.state}: {agent.error}")
+    else:
+        print_fields(
+            {**_row(agent), "input": _fields(agent, "input"), "settings": _fields(agent, "settings")},
+            as_json=False,
+        )
+        if drawing:
+            say(f"\n{drawing.text}")
+
+
+def _row(agent: Agent) -> dict[str, Any]:
+    return {
+        "name": agent.graph_id,
+        "description": agent.description,
+        "distribution": agent.distribution,
+        "version": agent.version,
+        "entry_point": agent.entry_point,
+        "uses": agent.uses,
+        "state": agent.state,
+        "error": agent.error,
+    }
+
+
+def _shown(agent: Agent) -> dict[str, Any]:
+    row = _row(agent)
+    return {**row, "source": agent.distribution or agent.entry_point, "shown": agent.error or agent.description}
+
+
+def _fields(agent: Agent, kind: str) -> str | None:
+    """Return the names and types of a schema's fields."""
+    properties = ((agent.schemas or {}).get(kind) or {}).get("properties") or {}
+    return ", ".join(f"{name} ({field.get('type', 'any')})" for name, field in properties.items()) or None

@@ -1,0 +1,123 @@
+"""`perron connections`: accounts of integrations."""
+
+from __future__ import annotations
+
+import os
+from typing import Annotated, Any
+
+import typer
+
+from perron.cli.group import new_group
+from perron.cli.options import AsJson
+from perron.cli.output import print_fields, print_json, print_rows, say
+from perron.cli.session import read
+from perron.errors import ConfigurationError, nearest
+from perron.models.connection import SHARED, Connection
+
+app = new_group("Connections: accounts of integrations.")
+
+Integration = Annotated[str, typer.Argument(metavar="INTEGRATION", help="The integration's key.")]
+Name = Annotated[str | None, typer.Option("--name", help="Which one, where an integration has several.")]
+
+
+@app.command()
+def add(
+    integration: Integration,
+    from_env: Annotated[
+        str,
+        typer.Option("--from-env", metavar="VAR", help="The environment variable that holds the token, or JSON."),
+    ],
+    name: Annotated[str, typer.Option("--name", help="A name, where an integration has several.")] = "default",
+    owner: Annotated[
+        str | None, typer.Option("--owner", metavar="PRINCIPAL", help="Whose runs use it; default: all.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Check credentials with the API and keep them, sealed. A command line would show them to others."""
+    credentials = os.environ.get(from_env, "")
+    if not credentials.strip():
+        hint = nearest(from_env, os.environ)
+        raise ConfigurationError(f"The environment variable {from_env} is not set or empty.{hint}")
+    row = read(
+        lambda platform: platform.connections.add(
+            platform.caller, integration, credentials, name=name, owner=owner
+        )
+    )
+    if as_json:
+        print_json(_row(row))
+    else:
+        say(f"Connected {row.integration} as {row.account_label or row.account_id or row.name}.")
+
+
+@app.command("list")
+def list_connections(as_json: AsJson = False) -> None:
+    """List connections; those of configuration too."""
+
+    async def work(platform: Any) -> list[dict[str, Any]]:
+        rows = [_row(row) for row in await platform.connections.list(platform.caller)]
+        return rows + [_configured(key) for key in platform.connections.configured()]
+
+    print_rows(
+        read(work),
+        {"integration": "integration", "name": "name", "account": "account", "state": "state", "for": "owner",
+         "added": "created_at"},
+        as_json=as_json,
+        empty="No connection yet: `perron connections add INTEGRATION --from-env VAR`.",
+    )  # fmt: skip
+
+
+@app.command()
+def show(integration: Integration, name: Name = None, as_json: AsJson = False) -> None:
+    """Show a connection, never its credentials."""
+    row = read(lambda platform: platform.connections.show(platform.caller, integration, name=name))
+    print_fields(_row(row), as_json=as_json)
+
+
+@app.command()
+def check(integration: Integration, name: Name = None, as_json: AsJson = False) -> None:
+    """Ask the API whether it still accepts a connection."""
+    row = read(lambda platform: platform.connections.check(platform.caller, integration, name=name))
+    if as_json:
+        print_json(_row(row))
+    else:
+        say(f"{row.integration} accepts it: {row.account_label or row.account_id or row.name}.")
+
+
+@app.command()
+def remove(integration: Integration, name: Name = None, as_json: AsJson = False) -> None:
+    """Delete a connection and its credentials."""
+    row = read(lambda platform: platform.connections.remove(platform.caller, integration, name=name))
+    if as_json:
+        print_json(_row(row))
+    else:
+        say(f"Removed the connection {row.name} of {row.integration}.")
+
+
+def _row(row: Connection) -> dict[str, Any]:
+    return {
+        "connection_id": row.connection_id,
+        "integration": row.integration,
+        "name": row.name,
+        "owner": "everybody" if row.owner == SHARED else row.owner,
+        "account_id": row.account_id,
+        "account": row.account_label or row.account_id,
+        "state": row.state,
+        "reason": row.reason,
+        "created_at": row.created_at,
+        "updated_at": row.updated_at,
+    }
+
+
+def _configured(key: str) -> dict[str, Any]:
+    return {
+        "connection_id": None,
+        "integration": key,
+        "name": "from configuration",
+        "owner": "everybody",
+        "account_id": None,
+        "account": None,
+        "state": "configured",
+        "reason": None,
+        "created_at": None,
+        "updated_at": None,
+    }

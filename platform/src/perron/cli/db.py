@@ -1,0 +1,72 @@
+"""`perron db`: the database's schema."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Annotated
+
+import typer
+
+from perron.cli.configured import read_settings
+from perron.cli.group import new_group
+from perron.cli.loop import run_async
+from perron.cli.output import progress, say
+from perron.configuration import PlatformSettings
+from perron.core.opening import find_database
+from perron.core.upgrade import check_database, upgrade_database
+from perron.database.upgrade import downgrade as take_back
+from perron.database.url import DatabaseUrl
+
+app = new_group("The database's schema.")
+
+
+@app.command()
+def upgrade() -> None:
+    """Bring all tables to this release. Safe beside other processes that do the same."""
+
+    async def work(url: DatabaseUrl, settings: PlatformSettings) -> None:
+        await upgrade_database(url, schema=settings.database_schema, langgraph_schema=settings.langgraph_schema)
+
+    say(f"The database at {_on_database('Upgrading …', work)} is up to date.")
+
+
+@app.command()
+def check() -> None:
+    """Say whether this release can work on the database; exit code 1 when not."""
+
+    async def work(url: DatabaseUrl, settings: PlatformSettings) -> None:
+        await check_database(url, schema=settings.database_schema, langgraph_schema=settings.langgraph_schema)
+
+    say(f"The database at {_on_database('Checking …', work)} fits this release.")
+
+
+@app.command()
+def downgrade(
+    revision: Annotated[
+        str, typer.Argument(help="-1 is one step back; a revision; base: remove our tables.")
+    ] = "-1",
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """Take our tables back to an earlier revision; what only the later ones hold is lost."""
+    if not yes:
+        typer.confirm("What only the later tables hold will be lost. Go on?", abort=True, err=True)
+
+    async def work(url: DatabaseUrl, settings: PlatformSettings) -> None:
+        await take_back(url, revision, schema=settings.database_schema, langgraph_schema=settings.langgraph_schema)
+
+    say(f"The database at {_on_database('Taking back …', work)} is at the earlier revision.")
+
+
+def _on_database(text: str, work: Callable[[DatabaseUrl, PlatformSettings], Awaitable[None]]) -> str:
+    """Do something on the database, past a pooler, and return its address without the password."""
+
+    async def main() -> str:
+        settings = read_settings()
+        with progress(text) as status:
+            async with find_database(settings, on_event=status.update) as (url, _):
+                direct = settings.database_direct_url
+                direct_url = DatabaseUrl.parse(direct.get_secret_value()) if direct else url
+                await work(direct_url, settings)
+                return direct_url.shown
+
+    return run_async(main)

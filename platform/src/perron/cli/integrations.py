@@ -1,0 +1,76 @@
+"""`perron integrations`: the APIs that agents may call."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from perron.cli.group import new_group
+from perron.cli.options import AsJson
+from perron.cli.output import print_fields, print_json, print_rows, say
+from perron.cli.plugins import load
+from perron.errors import UnknownNameError
+from perron.integrations.operation import Declared, operations_of
+from perron.plugins.registry import Registry
+
+app = new_group("Integrations: the APIs that agents may call.")
+
+
+@app.command("list")
+def list_integrations(as_json: AsJson = False) -> None:
+    """List the integrations of all plugins. Needs no database."""
+    registry = load()
+    print_rows(
+        [_row(registry, key) for key in registry.integrations],
+        {"integration": "key", "title": "title", "operations": "operations", "from": "distribution"},
+        as_json=as_json,
+        empty="No integration is installed: `perron plugins list` shows the plugins and what failed.",
+    )
+
+
+@app.command()
+def show(key: Annotated[str, typer.Argument(help="The integration's key.")], as_json: AsJson = False) -> None:
+    """Show an integration: its operations, settings and credentials."""
+    registry = load()
+    if key not in registry.integrations:
+        raise UnknownNameError("integration", key, registry.integrations)
+    integration: Any = registry.integrations[key]
+    operations = [_operation(each) for each in operations_of(integration).values()]
+    credentials = integration.credentials_type
+    fields = {
+        **_row(registry, key),
+        "settings": list(integration.settings_type.model_fields),
+        "credentials": list(credentials.model_fields) if credentials else [],
+    }
+    if as_json:
+        print_json({**fields, "operations": operations})
+        return
+    print_fields({name: value for name, value in fields.items() if name != "operations"}, as_json=False)
+    say("")
+    columns = {"operation": "key", "effect": "effect", "when repeated": "repeat", "what it does": "summary"}
+    print_rows(operations, columns, as_json=False, empty="It has no operations.")
+
+
+def _row(registry: Registry, key: str) -> dict[str, Any]:
+    integration: Any = registry.integrations[key]
+    source = registry.integration_sources.get(key)
+    return {
+        "key": key,
+        "title": integration.title,
+        "operations": len(operations_of(integration)),
+        "plugin": source.name if source else None,
+        "distribution": source.distribution if source else None,
+        "version": source.version if source else None,
+    }
+
+
+def _operation(operation: Declared) -> dict[str, Any]:
+    return {
+        "key": operation.key,
+        "effect": operation.effect,
+        "repeat": operation.repeat.name if operation.repeat else None,
+        "summary": operation.description.strip().partition("\n")[0],
+        "description": operation.description,
+        "arguments": operation.arguments.model_json_schema(),
+    }
