@@ -23,7 +23,8 @@ class HealthRepository:
 
     async def now(self) -> datetime:
         """Return the time by the database's clock."""
-        return (await self._session.execute(select(func.clock_timestamp()))).scalar_one()
+        now: datetime = (await self._session.execute(select(func.clock_timestamp()))).scalar_one()
+        return now
 
     async def count_orphans(self) -> int:
         """Count the runs that a dead worker left behind."""
@@ -54,7 +55,9 @@ class HealthRepository:
 
     async def has_default_events(self) -> bool:
         """Say whether the default partition of `run_events`, which is to stay empty, has rows."""
-        partition = self._session.get_bind().dialect.identifier_preparer.quote(self._schema)  # a setting, not input
+        partition = self._session.get_bind().dialect.identifier_preparer.quote(
+            self._schema
+        )  # a setting, not input
         query = text(f"SELECT EXISTS (SELECT FROM {partition}.{RunEvent.__tablename__}_default)")  # noqa: S608
         return bool((await self._session.execute(query)).scalar_one())
 

@@ -1,0 +1,1 @@
+"""What `perron doctor` looks at, a file per place."""
