@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -290,6 +291,14 @@ async def test_an_unknown_variable_of_an_agent_only_warns(
     monkeypatch.setenv("PERRON_AGENT_TRIAGE__LIMIT_CENT", "1")
 
     with pytest.warns(UserWarning, match="Did you mean 'PERRON_AGENT_TRIAGE__LIMIT_CENTS'"):
+        open_service()
+
+
+async def test_a_variable_of_an_agent_does_not_warn(open_service: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PERRON_AGENT_TRIAGE__LIMIT_CENTS", "1")
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
         open_service()
 
 
