@@ -7,13 +7,14 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from sqlalchemy import func, inspect
+
 from perron.caller import Caller
 from perron.database.engine import Database
 from perron.errors import CallNotFoundError, InvalidInputError
 from perron.ids import new_id
 from perron.models.call import Call, CallAttempt
 from perron.services.call import CallService
-from sqlalchemy import func, inspect
 
 ADMIN = Caller.system()
 
@@ -71,7 +72,7 @@ async def test_calls_are_found_by_what_they_are(database: Database) -> None:
         {"operation": "desk.freeze"},
         {"state": "in_doubt"},
     ):
-        found = await service.search(ADMIN, **filters)  # type: ignore[arg-type]  # one filter at a time
+        found = await service.search(ADMIN, **filters)
         assert [call.call_id for call in found] == [wanted]
     assert len(await service.search(ADMIN)) == 2
     assert len(await service.search(ADMIN, limit=1, offset=1)) == 1

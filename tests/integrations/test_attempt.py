@@ -1,0 +1,136 @@
+"""One attempt of a node: its questions come together, its calls are waited for."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import pytest
+from tests.integrations.conftest import Stopped, make_spec
+
+from perron.integrations.attempt import ask_value, settle, swallowed
+from perron.integrations.exchange import NoAnswer
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from tests.integrations.conftest import Execution, ThreadDriver
+
+
+def slow_answer(until: Callable[[], bool]) -> Callable[[], Awaitable[int]]:
+    """An API that answers once something is the case."""
+
+    async def wait() -> int:
+        async with asyncio.timeout(20):
+            while not until():  # noqa: ASYNC110  # what is waited for has no event
+                await asyncio.sleep(0.01)
+        return 201
+
+    return wait
+
+
+async def test_questions_come_together_when_all_that_was_begun_is_settled(thread: ThreadDriver) -> None:
+    execution = await thread.execution()
+    late: list[asyncio.Future[object]] = []
+    thread.api.plan = [NoAnswer("reset"), NoAnswer("reset"), slow_answer(lambda: bool(late))]
+    spec = make_spec()
+    pending = [asyncio.ensure_future(execution.begin({"cents": n}, spec)) for n in (1, 2, 3)]
+    await slow_answer(lambda: len(execution.context.asks) == 2)()
+
+    late.append(asyncio.ensure_future(execution.begin({"cents": 4}, spec)))
+    results = await asyncio.gather(*pending, *late, return_exceptions=True)
+
+    assert isinstance(results[0], Stopped)
+    assert all(results[i] is results[0] for i in (1, 3))
+    assert results[2] == (201, {"id": 3, "of": {"cents": 3}})
+    assert [ask.arguments for ask in results[0].asks] == [{"cents": 1}, {"cents": 2}]
+    assert thread.api.requests == 3
+
+
+async def test_all_answers_are_acted_on_when_the_node_comes_back(thread: ThreadDriver) -> None:
+    thread.api.plan = [NoAnswer("reset"), NoAnswer("reset")]
+    first = await thread.execution()
+    both = [first.begin({"cents": n}) for n in (1, 2)]
+    stopped, _ = await asyncio.gather(*both, return_exceptions=True)
+    assert isinstance(stopped, Stopped)
+    await thread.decide(stopped.asks[1], "give_result", {"given": 2})
+    await thread.decide(stopped.asks[0], "give_result", {"given": 1})
+
+    successor = await thread.execution()
+    results = await asyncio.gather(*[successor.begin({"cents": n}) for n in (1, 2)])
+
+    assert results == [(200, {"given": 1}), (200, {"given": 2})]
+
+
+async def test_a_question_that_the_authors_code_swallowed_is_still_owed(thread: ThreadDriver) -> None:
+    thread.api.plan = [NoAnswer("reset")]
+    execution = await thread.execution()
+    (ask,) = await execution.asks({"cents": 1})
+
+    owed = swallowed(execution.context, "task-1")
+
+    assert isinstance(owed, Stopped)
+    assert owed.asks == [ask]
+    assert swallowed(execution.context, "task-2") is None
+
+
+async def test_an_authors_except_exception_inside_an_operation_swallows_nothing(thread: ThreadDriver) -> None:
+    execution = await thread.execution()
+    thread.api.plan = [NoAnswer("reset")]
+
+    with pytest.raises(Stopped):
+        await execution.careless({"cents": 1})
+
+
+async def test_settling_waits_for_what_was_sent_also_when_nobody_awaits_it(thread: ThreadDriver) -> None:
+    execution = await thread.execution()
+    released = asyncio.Event()
+    thread.api.plan = [slow_answer(released.is_set)]
+    call = asyncio.ensure_future(execution.begin({"cents": 1}))
+    await slow_answer(lambda: thread.api.requests == 1)()
+    call.cancel()
+    settling = asyncio.ensure_future(settle(execution.context))
+    await asyncio.wait([call, settling], return_when=asyncio.FIRST_COMPLETED)
+    assert not settling.done()
+
+    released.set()
+    await settling
+
+    assert [row.state for row in await thread.calls()] == ["done"]
+
+
+async def test_sync_tools_in_threads_stop_together(thread: ThreadDriver) -> None:
+    thread.api.plan = [NoAnswer("reset"), NoAnswer("reset")]
+    execution = await thread.execution()
+
+    def tool(cents: int) -> object:
+        return run_on_loop(execution, cents)
+
+    results = await asyncio.gather(*[asyncio.to_thread(tool, n) for n in (1, 2)], return_exceptions=True)
+
+    assert isinstance(results[0], Stopped)
+    assert results[1] is results[0]
+    assert sorted(ask.arguments["cents"] for ask in results[0].asks) == [1, 2]
+
+
+async def test_a_question_looks_like_a_human_in_the_loop_request(thread: ThreadDriver) -> None:
+    thread.api.plan = [NoAnswer("reset")]
+    (ask,) = await (await thread.execution()).asks({"cents": 1, "password": "canary"})
+
+    value = ask_value(ask)
+
+    assert value["action_requests"] == [
+        {"name": "desk.refund", "args": {"cents": 1, "password": "[redacted]"}, "description": ask.question}
+    ]
+    assert value["review_configs"] == [
+        {"action_name": "desk.refund", "allowed_decisions": ["give_result", "send", "abort"]}
+    ]
+    assert value["perron"]["kind"] == "unknown_outcome"
+    assert value["perron"]["call_id"] == str(ask.call_id)
+    assert value["perron"]["answer_schema"] == {"additionalProperties": True, "type": "object"}
+
+
+def run_on_loop(execution: Execution, cents: int) -> object:
+    """What `.sync` does: take the place in this thread, make the call on the run's loop."""
+    pending = execution.begin({"cents": cents})
+    return asyncio.run_coroutine_threadsafe(pending, execution.context.loop).result()
