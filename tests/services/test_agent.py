@@ -208,3 +208,10 @@ async def test_plugins_are_rows_until_they_are_uninstalled(database: Database) -
 
     await service.register(registry_of(plugins=(PluginState("desk", "perron-desk", "1"),)))
     assert [plugin.name for plugin in await service.list(SYSTEM)] == ["desk"]
+
+
+async def test_an_open_platform_has_written_down_what_is_installed(deployment: Any) -> None:
+    platform = await deployment.open(Agent("mine", builder()))
+
+    assert {row.name for row in await platform.plugins.list(SYSTEM)} == {p.name for p in platform.registry.plugins}
+    assert {row.graph_id for row in await platform.agents.list(SYSTEM)} == set(platform.registry.agents)

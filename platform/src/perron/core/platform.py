@@ -296,6 +296,7 @@ class Platform:
     async def _start(self) -> None:
         await self.agents.register(self.registry)
         await call_each(self.registry, "perron_startup", host=self)
+        await self.plugins.register(self.registry)  # last: a start may have failed
         self._stack.push_async_callback(call_each, self.registry, "perron_shutdown", host=self)
         if self._worker is not None:
             await self._worker.start()
