@@ -1,1 +1,68 @@
-"""Nothing of its own: the fixtures come from Perron's pytest plugin, `perron.testing.plugin`."""
+"""Platforms on a database of a test's own; the database itself comes from `perron.testing.plugin`."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg.rows import DictRow, dict_row
+
+from perron.core.platform import Platform
+from perron.plugins.agent import Agent
+
+KEY = base64.b64encode(bytes(range(32))).decode()
+
+
+class Deployment:
+    """A database and the platforms that a test opens on it, each as another process would."""
+
+    def __init__(self, url: str, home: Path) -> None:
+        self.url = url
+        self._home = home
+        self._stack = AsyncExitStack()
+
+    async def open(self, *agents: Agent, **options: Any) -> Platform:
+        """Open a platform with these agents and a short lease; it is closed when the test ends."""
+        settings = {
+            "database_url": self.url,
+            "plugins": "none",
+            "key": KEY,
+            "home": self._home,
+            "lease_s": 1.0,
+            "poll_s": 0.05,
+            "pool_size": 2,
+            "drain_s": 2.0,
+            **options,
+        }
+        return await self._stack.enter_async_context(Platform.open(agents=agents, **settings))
+
+    async def sql(self, statement: str, *arguments: object) -> list[DictRow]:
+        """Run a statement past all of Perron, and return its rows."""
+        async with await psycopg.AsyncConnection.connect(
+            self.url, autocommit=True, row_factory=dict_row
+        ) as connection:
+            cursor = await connection.execute(statement, arguments)
+            return await cursor.fetchall() if cursor.description else []
+
+    async def declare_dead(self, platform: Platform) -> None:
+        """Take a platform's worker for dead, as another does when its lease is out."""
+        assert platform._worker is not None
+        await self.sql("DELETE FROM perron.workers WHERE worker_id = %s", platform._worker.worker_id)
+
+    async def close(self) -> None:
+        await self._stack.aclose()
+
+
+@pytest.fixture
+async def deployment(database_url: str, tmp_path: Path) -> AsyncIterator[Deployment]:
+    """A fresh database and what is opened on it."""
+    deployment = Deployment(database_url, tmp_path)
+    try:
+        yield deployment
+    finally:
+        await deployment.close()

@@ -25,6 +25,7 @@ from typing_extensions import override
 
 from perron import failpoints
 from perron.ids import RunId, ThreadId
+from perron.runtime.stored import check_writes, fit_for_jsonb
 
 Pool = AsyncConnectionPool[AsyncConnection[DictRow]]
 
@@ -157,6 +158,7 @@ class FencedSaver(AsyncPostgresSaver):
     ) -> RunnableConfig:
         """Write a checkpoint under the fence."""
         checkpoint_ns = config["configurable"]["checkpoint_ns"]
+        checkpoint = {**checkpoint, "channel_values": fit_for_jsonb(checkpoint["channel_values"])}
         token = _writing.set(checkpoint_ns)
         try:
             written = await super().aput(config, checkpoint, metadata, new_versions)
@@ -166,7 +168,12 @@ class FencedSaver(AsyncPostgresSaver):
         return written
 
     async def aput_writes(self, config: RunnableConfig, writes: Any, task_id: str, task_path: str = "") -> None:
-        """Write a task's results under the fence."""
+        """Write a task's results under the fence.
+
+        Raises:
+            AgentError: They would come back as something else.
+        """
+        check_writes(writes, self.serde)
         await super().aput_writes(config, writes, task_id, task_path)
         self.fence.written(config["configurable"]["checkpoint_ns"], "")
 
