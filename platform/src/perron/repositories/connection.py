@@ -64,6 +64,13 @@ class ConnectionRepository(BaseRepository[Connection]):
             raise ConnectionNotFoundError(integration, name)
         return found[0]
 
+    async def save(self, row: Connection) -> Connection:
+        """Insert or update a row, and read back what the database has set."""
+        self.session.add(row)
+        await self.session.flush()
+        await self.session.refresh(row)
+        return row
+
     async def note_refusal(self, connection_id: UUID) -> None:
         """Mark a connection whose credentials the API did not take."""
         await self.session.execute(

@@ -75,16 +75,13 @@ class ConnectionService:
         account = await self._ask(caller, integration, opened)
         async with self._database.begin() as session:
             repository = ConnectionRepository(session, caller)
-            row = await repository.find_named(key, name, owner=owner)
-            is_new = row is None
-            row = row or Connection(
+            row = await repository.find_named(key, name, owner=owner) or Connection(
                 connection_id=new_id(), tenant=caller.tenant, owner=owner, integration=key, name=name
             )
             sealed = seal_credentials(self._ring, opened, identity_of(row))
             row.sealed, row.data_key, row.key_id = sealed.sealed, sealed.data_key, sealed.key_id
             _put(row, account)
-            if is_new:
-                await repository.create(row)
+            await repository.save(row)
         self._integrations.connections.forget(key)
         return row
 
@@ -123,18 +120,14 @@ class ConnectionService:
         integration = self.integration(key)
         row = await self.show(caller, key, name=name)
         opened = self._integrations.connections.open(integration, row)
-        problem: PerronError | None = None
-        account: Account | None = None
+        problem: InvalidInputError | None = None
         try:
-            account = await self._ask(caller, integration, opened)
+            _put(row, await self._ask(caller, integration, opened))
         except InvalidInputError as exc:
             problem = exc
+            row.state, row.reason = "auth_failed", exc.message
         async with self._database.begin() as session:
-            row = await ConnectionRepository(session, caller).get(row.connection_id)
-            if account is not None:
-                _put(row, account)
-            else:
-                row.state, row.reason = "auth_failed", problem.message if problem else None
+            await ConnectionRepository(session, caller).save(row)
         if problem is not None:
             raise problem
         return row
