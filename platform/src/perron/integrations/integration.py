@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from perron.errors import ConfigurationError, DefinitionError
-from perron.integrations.answer import explain
 from perron.integrations.redact import parse_path
 
 if TYPE_CHECKING:
@@ -80,9 +79,13 @@ class Integration(Generic[S, C]):
         try:
             opened = cls(typing.cast("S", cls.settings_type.model_validate(values)))
         except ValidationError as exc:
-            raise ConfigurationError(
-                f"A setting of the integration {cls.key} does not fit: {explain(exc)}."
-            ) from None
+            problem = exc.errors()[0]
+            name = ".".join(["integration", cls.key, *(str(part) for part in problem["loc"])])
+            if problem["type"] == "missing":
+                raise ConfigurationError(
+                    f"The setting {name} has no value: `perron settings set {name} VALUE`."
+                ) from None
+            raise ConfigurationError(f"The setting {name} does not fit: {problem['msg']}.") from None
         if not opened.base_url.startswith(("http://", "https://")):
             raise ConfigurationError(
                 f"The integration {cls.key} needs a base_url that begins with https:// or http://."
