@@ -25,7 +25,7 @@ class Connection(Owned, Stamped, Base):
     account_label: Mapped[str | None]
     """Who we are there, as `check` found it."""
     sealed: Mapped[bytes]
-    """Credentials as JSON: AES-256-GCM under `data_key`, the row's id as associated data."""
+    """Credentials as JSON: AES-256-GCM under `data_key`, the row's identity as associated data."""
     data_key: Mapped[bytes]
     """The data key, wrapped by the key-encryption key `key_id`."""
     key_id: Mapped[str]
