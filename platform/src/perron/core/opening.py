@@ -29,6 +29,7 @@ from perron.integrations.keys import KeyRing
 from perron.plugins.agent import Agent
 from perron.plugins.loader import load_plugins
 from perron.plugins.registry import Registry
+from perron.runtime.checkpoint_log import CheckpointLog
 from perron.runtime.events import Bells, EventLog
 from perron.runtime.execution import Services
 
@@ -132,6 +133,7 @@ async def _open_on(
             journal=journal,
             bells=bells,
             events=EventLog(pool, bells, schema=settings.database_schema),
+            checkpoints=CheckpointLog(pool, schema=settings.database_schema),
             settings=settings,
         )
         yield Opened(shared=shared, keys=keys, url=direct_url, is_embedded=is_embedded, worker_id=worker_id)

@@ -1,4 +1,4 @@
-"""SQL over LangGraph's checkpoints: what its saver does not answer. Reads only."""
+"""SQL over LangGraph's checkpoints: what its saver does not answer, and what it writes in one statement."""
 
 from __future__ import annotations
 
@@ -7,6 +7,21 @@ from uuid import UUID
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
+
+
+PUT = """
+    SELECT {schema}.put_checkpoints(
+        %s::uuid[], %s::int[], %s::boolean[], %s::uuid[], %s::uuid[], %s::text[], %s::uuid[],
+        %s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::bytea[], %s::uuid[],
+        %s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::uuid[], %s::text[],
+        %s::text[], %s::text[], %s::text[], %s::text[], %s::int[], %s::text[], %s::text[], %s::bytea[],
+        %s::boolean[]
+    ) AS lost
+"""
+"""Write what runs have to write, on a psycopg connection of the runtime's: see revision 0005 for the columns.
+
+Returns the ids of runs that were left out, since they are not running under that epoch.
+"""
 
 
 class CheckpointRepository:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 from uuid import UUID
 
 import psycopg
@@ -18,16 +18,14 @@ from langgraph.checkpoint.base import (
 )
 from langgraph.checkpoint.base import id as checkpoint_ids
 from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
-from psycopg import AsyncConnection, AsyncCursor
+from psycopg import AsyncCursor
 from psycopg.rows import DictRow
-from psycopg_pool import AsyncConnectionPool
 from typing_extensions import override
 
 from perron import failpoints
 from perron.ids import RunId, ThreadId
+from perron.runtime.checkpoint_log import CheckpointLog, Pool, Recording
 from perron.runtime.stored import check_writes, fit_for_jsonb
-
-Pool = AsyncConnectionPool[AsyncConnection[DictRow]]
 
 _writing: ContextVar[str | None] = ContextVar("perron_checkpoint_ns", default=None)
 
@@ -37,6 +35,9 @@ class Fence(Protocol):
 
     async def guard(self, cursor: AsyncCursor[DictRow], checkpoint_ns: str | None) -> None:
         """Raise in the pipeline unless its writes may commit; `checkpoint_ns`: the checkpoint's that it holds."""
+
+    def recording(self, checkpoint_ns: str | None) -> Recording:
+        """Return what takes the statements of a pipeline that goes through the log, under this fence."""
 
     def reading(self, checkpoint_ns: str) -> None:
         """A graph opened this namespace."""
@@ -79,7 +80,7 @@ class RunFence(Fence):
         if not failpoints.hit("fence"):
             statement = "fence" if self._input_applied else "fence_apply"
             await cursor.execute(f"SELECT {self._schema}.{statement}(%s, %s)", (self._run_id, self._epoch))
-        if checkpoint_ns is not None and (self.clears_all or checkpoint_ns in self.sealed_namespaces):
+        if self._clears(checkpoint_ns):
             await cursor.execute(
                 f"UPDATE {self._schema}.calls SET sealed = NULL"  # noqa: S608  # a checked identifier
                 " WHERE thread_id = %s AND checkpoint_ns = %s AND sealed IS NOT NULL",
@@ -91,15 +92,29 @@ class RunFence(Fence):
         self.namespaces.add(checkpoint_ns)
 
     @override
+    def recording(self, checkpoint_ns: str | None) -> Recording:
+        return Recording(
+            self._run_id,
+            self._epoch,
+            self._thread_id,
+            applies_input=not self._input_applied,
+            clears_ns=checkpoint_ns if self._clears(checkpoint_ns) else None,
+        )
+
+    @override
     def failed(self, error: psycopg.Error) -> None:
         self.failure = error
 
     @override
     def written(self, checkpoint_ns: str, checkpoint_id: str) -> None:
         self._input_applied = True
-        self.sealed_namespaces.discard(checkpoint_ns)
-        if not checkpoint_ns and checkpoint_id:
+        if checkpoint_id:
+            self.sealed_namespaces.discard(checkpoint_ns)
+        if checkpoint_id and not checkpoint_ns:
             self.checkpoint_id = checkpoint_id
+
+    def _clears(self, checkpoint_ns: str | None) -> bool:
+        return checkpoint_ns is not None and (self.clears_all or checkpoint_ns in self.sealed_namespaces)
 
 
 class ThreadFence(Fence):
@@ -119,6 +134,10 @@ class ThreadFence(Fence):
         pass
 
     @override
+    def recording(self, checkpoint_ns: str | None) -> Recording:
+        raise NotImplementedError("A thread's own writes go in a pipeline of their own.")
+
+    @override
     def failed(self, error: psycopg.Error) -> None:
         pass
 
@@ -134,13 +153,20 @@ class FencedSaver(AsyncPostgresSaver):
     LangGraph clones savers (`with_allowlist`), so what belongs to the run lives in the fence, not here.
     """
 
-    def __init__(self, pool: Pool, fence: Fence) -> None:
+    def __init__(self, pool: Pool, fence: Fence, log: CheckpointLog | None = None) -> None:
+        """Take the pool, the fence, and the log that commits the writes of several runs together, for runs."""
         super().__init__(pool)
         self.fence = fence
+        self._log = log
 
     @asynccontextmanager
     async def _cursor(self, *, pipeline: bool = False) -> AsyncIterator[AsyncCursor[DictRow]]:
         try:
+            if pipeline and self._log is not None and not failpoints.hit("fence"):
+                recording = self.fence.recording(_writing.get())
+                yield cast("AsyncCursor[DictRow]", recording)  # the two methods of it that a pipeline uses
+                await self._log.commit(recording)
+                return
             async with super()._cursor(pipeline=pipeline) as cursor:
                 if pipeline:
                     await self.fence.guard(cursor, _writing.get())

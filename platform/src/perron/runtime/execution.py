@@ -29,6 +29,7 @@ from perron.integrations.journal import Journal
 from perron.integrations.openask import OpenAsk
 from perron.plugins.registry import Registry
 from perron.runtime.asks import asks_of
+from perron.runtime.checkpoint_log import CheckpointLog
 from perron.runtime.checkpointer import FencedSaver, Pool, RunFence
 from perron.runtime.claim import ClaimedRun, release
 from perron.runtime.events import FENCED, Bells, EventLog
@@ -60,6 +61,7 @@ class Services:
     journal: Journal
     bells: Bells
     events: EventLog
+    checkpoints: CheckpointLog
     settings: PlatformSettings
 
 
@@ -81,7 +83,7 @@ class Execution:
             input_applied=run.input_applied,
         )
         self._fence.clears_all = run.epoch > 1
-        self._saver = FencedSaver(shared.pool, self._fence)
+        self._saver = FencedSaver(shared.pool, self._fence, shared.checkpoints)
         self._writer = shared.events.writer(run.run_id, run.epoch)
         self._locator = Locator(self._fence.namespaces)
         self._values: Any = None

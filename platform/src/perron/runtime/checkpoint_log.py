@@ -1,0 +1,146 @@
+"""The checkpoint log: what all runs of a process write to LangGraph's tables, committed together."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+from langgraph.checkpoint.postgres.base import BasePostgresSaver
+from psycopg import AsyncConnection
+from psycopg.rows import DictRow
+from psycopg.types.json import Jsonb
+from psycopg_pool import AsyncConnectionPool
+
+from perron.errors import LeaseLostError
+from perron.ids import RunId, ThreadId
+from perron.repositories.checkpoint import PUT
+
+Pool = AsyncConnectionPool[AsyncConnection[DictRow]]
+Row = tuple[Any, ...]
+
+_IN_FLIGHT = 2
+"""Commits under way at once: while one waits for the disk, the next is sent."""
+_BATCH = 64
+_COLUMNS = {"runs": 3, "clears": 3, "blobs": 7, "checkpoints": 7, "writes": 11}
+
+
+@dataclass(eq=False, slots=True)
+class Recording:
+    """One operation of a saver: the statements of its pipeline, kept instead of sent.
+
+    So the stock saver decides what is written, and this file only how.
+    """
+
+    run_id: RunId
+    epoch: int
+    thread_id: ThreadId
+    applies_input: bool
+    clears_ns: str | None
+    """Namespace whose sealed responses this write makes needless."""
+    blobs: list[Row] = field(default_factory=list)
+    checkpoints: list[Row] = field(default_factory=list)
+    writes: dict[Row, Row] = field(default_factory=dict)
+    """By primary key: the last one counts, as it would in a pipeline."""
+    committed: asyncio.Future[None] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+
+    async def execute(self, statement: str, row: Sequence[Any] = ()) -> None:
+        """Keep one row."""
+        await self.executemany(statement, [row])
+
+    async def executemany(self, statement: str, rows: Iterable[Sequence[Any]]) -> None:
+        """Keep rows of one of the saver's statements."""
+        if statement == BasePostgresSaver.UPSERT_CHECKPOINT_BLOBS_SQL:
+            self.blobs.extend((self.run_id, *row) for row in rows)
+        elif statement == BasePostgresSaver.UPSERT_CHECKPOINTS_SQL:
+            self.checkpoints.extend((self.run_id, *row[:4], _json(row[4]), _json(row[5])) for row in rows)
+        elif statement in (
+            BasePostgresSaver.UPSERT_CHECKPOINT_WRITES_SQL,
+            BasePostgresSaver.INSERT_CHECKPOINT_WRITES_SQL,
+        ):
+            replaces = statement == BasePostgresSaver.UPSERT_CHECKPOINT_WRITES_SQL
+            for row in rows:
+                self.writes[(*row[:4], row[5])] = (self.run_id, *row, replaces)
+        else:
+            raise NotImplementedError(f"LangGraph's saver writes with a statement unknown here: {statement}")
+
+
+class CheckpointLog:
+    """Commits recordings: all that wait in one statement, while the commit before is still under way.
+
+    Each waiter is released after its own commit. One run's failed fence, or data that PostgreSQL refuses, fails
+    only that run.
+    """
+
+    def __init__(self, pool: Pool, *, schema: str) -> None:
+        self._pool = pool
+        self._statement = PUT.format(schema=schema)
+        self._waiting: list[Recording] = []
+        self._flushers: set[asyncio.Task[None]] = set()
+
+    async def commit(self, recording: Recording) -> None:
+        """Write a recording and wait for its commit.
+
+        Raises:
+            LeaseLostError: The run is not running under this epoch any more.
+            psycopg.Error: The database refused the data, or is away.
+        """
+        self._waiting.append(recording)
+        if len(self._flushers) < _IN_FLIGHT:
+            task = asyncio.create_task(self._flush(), name="perron-checkpoints")
+            self._flushers.add(task)
+            task.add_done_callback(self._flushers.discard)
+        await asyncio.shield(recording.committed)
+
+    async def _flush(self) -> None:
+        while self._waiting:
+            batch, self._waiting = self._waiting[:_BATCH], self._waiting[_BATCH:]
+            await self._put(batch)
+
+    async def _put(self, batch: list[Recording]) -> None:
+        try:
+            async with self._pool.connection() as connection:
+                row = await (await connection.execute(self._statement, _arguments(batch), binary=True)).fetchone()
+        except Exception as exc:  # noqa: BLE001  # handed to those who wait for it
+            if len(batch) == 1:
+                _settle(batch[0], exc)
+                return
+            for recording in batch:
+                await self._put([recording])
+            return
+        lost: set[UUID] = set(row["lost"]) if row else set()
+        for recording in batch:
+            _settle(recording, _lost(recording) if recording.run_id in lost else None)
+
+
+def _settle(recording: Recording, error: BaseException | None) -> None:
+    if recording.committed.done():
+        return
+    if error is None:
+        recording.committed.set_result(None)
+    else:
+        recording.committed.set_exception(error)
+        recording.committed.exception()  # its waiter may be cancelled: nobody has to fetch it
+
+
+def _lost(recording: Recording) -> LeaseLostError:
+    return LeaseLostError("Another worker has this run.", run_id=str(recording.run_id))
+
+
+def _arguments(batch: list[Recording]) -> list[list[Any]]:
+    """Turn rows into the columns that the statement takes, in its order."""
+    rows: dict[str, list[Row]] = {
+        "runs": [(r.run_id, r.epoch, r.applies_input) for r in batch],
+        "clears": [(r.run_id, r.thread_id, r.clears_ns) for r in batch if r.clears_ns is not None],
+        "blobs": [row for r in batch for row in r.blobs],
+        "checkpoints": [row for r in batch for row in r.checkpoints],
+        "writes": [row for r in batch for row in r.writes.values()],
+    }
+    return [[row[i] for row in rows[table]] for table, width in _COLUMNS.items() for i in range(width)]
+
+
+def _json(value: Jsonb) -> str:
+    return json.dumps(value.obj)
