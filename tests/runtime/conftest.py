@@ -10,14 +10,12 @@ import pytest
 from sqlalchemy import func, select
 
 from perron import clock
-from perron.caller import Caller
 from perron.database.checkpoint_pool import CheckpointPool, open_checkpoint_pool
 from perron.database.engine import Database
 from perron.ids import RunId, ThreadId, WorkerId, new_id
 from perron.models.run import Run
 from perron.models.thread import Thread
 from perron.models.worker import Worker
-from perron.repositories.run import RunRepository
 from perron.runtime.checkpointer import FencedSaver, RunFence
 from perron.runtime.claim import ClaimedRun, claim
 
@@ -63,7 +61,7 @@ class Rows:
 
     async def get_run(self, run_id: RunId) -> Run:
         async with self.database.begin() as session:
-            return await RunRepository(session, Caller.system()).get(run_id)
+            return await session.get_one(Run, run_id)
 
     async def claim(self, run_id: RunId, worker_id: WorkerId | None = None) -> ClaimedRun | None:
         """Claim a run for a worker, a new one by default."""
@@ -94,6 +92,28 @@ class Rows:
 
     def saver(self, run: ClaimedRun) -> FencedSaver:
         return FencedSaver(self.pool, self.fence(run))
+
+
+async def put_checkpoint(rows: Rows, thread_id: ThreadId, checkpoint_id: str) -> None:
+    """Insert the bare row of a checkpoint."""
+    async with rows.pool.connection() as connection:
+        await connection.execute(
+            "INSERT INTO checkpoints (thread_id, checkpoint_id, checkpoint) VALUES (%s, %s, '{}')",
+            [str(thread_id), checkpoint_id],
+        )
+
+
+async def waits_for_a_lock(rows: Rows) -> None:
+    """Return when a connection of the database waits for another one's lock."""
+    async with rows.pool.connection() as connection:
+        while True:
+            cursor = await connection.execute(
+                "SELECT count(*) AS n FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+                " AND datname = current_database()"
+            )
+            row = await cursor.fetchone()
+            if row and row["n"]:
+                return
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from langgraph.checkpoint.base.id import uuid6
 from langgraph.checkpoint.conformance import checkpointer_test, validate
 from psycopg import AsyncCursor
 from psycopg.rows import DictRow
-from tests.runtime.conftest import Rows
+from tests.runtime.conftest import Rows, waits_for_a_lock
 
 from perron.ids import ThreadId
 from perron.runtime.checkpointer import FencedSaver, ThreadFence, sort_after
@@ -139,20 +139,6 @@ async def test_a_claim_waits_for_a_checkpoint_under_way(rows: Rows) -> None:
     found = await rows.saver(again).aget_tuple(config_of(run.thread_id))
     assert found is not None
     assert found.checkpoint["id"] == checkpoint["id"]
-
-
-async def waits_for_a_lock(rows: Rows) -> None:
-    """Return when a connection of the database waits for another one's lock."""
-    async with rows.pool.connection() as connection:
-        while True:
-            row = await (
-                await connection.execute(
-                    "SELECT count(*) AS n FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
-                    " AND datname = current_database()"
-                )
-            ).fetchone()
-            if row and row["n"]:
-                return
 
 
 async def test_parallel_first_pipelines_of_one_run_all_commit(rows: Rows) -> None:

@@ -53,7 +53,7 @@ class Run(Owned, Stamped, Base):
     attempt: Mapped[int] = mapped_column(server_default="0")
     """Claims since the last one that found a new checkpoint."""
     claimed_checkpoint_id: Mapped[str | None]
-    """The thread's newest checkpoint at the last claim from a dead worker."""
+    """The thread's newest checkpoint at the last claim: `attempt` counts those that found no newer one."""
     not_before: Mapped[datetime | None]
     priority: Mapped[int] = mapped_column(server_default="0")
     multitask_strategy: Mapped[str] = mapped_column(server_default="enqueue")

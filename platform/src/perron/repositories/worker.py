@@ -34,9 +34,15 @@ class WorkerRepository(BaseRepository[Worker]):
         query = select(Worker.worker_id).where(Worker.worker_id == worker_id, is_live())
         return (await self.session.execute(query)).first() is not None
 
-    async def bury(self, worker_id: UUID) -> None:
-        """Delete a worker that is dead, so that it cannot come back: its next beat finds no row."""
+    async def bury(self, worker_id: UUID) -> bool:
+        """Delete a worker that is dead, so that it cannot come back: its next beat finds no row.
+
+        Returns:
+            Whether it is gone; not when it beats after all, be it while this waits for its row.
+        """
         await self.session.execute(delete(Worker).where(Worker.worker_id == worker_id, ~is_live()))
+        remaining = select(Worker.worker_id).where(Worker.worker_id == worker_id)
+        return (await self.session.execute(remaining)).first() is None
 
     async def revive(self, worker_id: UUID, *, agents: list[str]) -> None:
         """Set what the worker can run, and count this as a beat."""

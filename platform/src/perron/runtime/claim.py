@@ -87,7 +87,7 @@ async def claim(
             raise
     # A worker that was stopped inside a transaction holds the row: once it is dead, end its connections.
     async with database.begin() as session:
-        run = await RunRepository(session, Caller.system()).find(run_id)
+        run = await RunRepository(session, Caller.system()).find_any(run_id)
         if run is None or run.worker_id is None:
             return None
         workers = WorkerRepository(session, Caller.system())
@@ -108,17 +108,16 @@ async def _claim(
         return None
     is_takeover = run.status == "running"
     if is_takeover:
-        if run.worker_id is not None:
-            workers = WorkerRepository(session, everyone)
-            if await workers.is_live(run.worker_id):
-                return None
-            await workers.bury(run.worker_id)
-        newest = await CheckpointRepository(session, schema=langgraph_schema).find_newest(thread_id)
-        if newest != run.claimed_checkpoint_id:
-            run.claimed_checkpoint_id = newest
-            run.attempt = 0
+        if run.worker_id == worker_id:
+            return None
+        if run.worker_id is not None and not await WorkerRepository(session, everyone).bury(run.worker_id):
+            return None
     elif run.not_before is not None and not await runs.is_due(run_id):
         return None
+    newest = await CheckpointRepository(session, schema=langgraph_schema).find_newest(thread_id)
+    if newest != run.claimed_checkpoint_id:
+        run.claimed_checkpoint_id = newest
+        run.attempt = 0
     run.status = "running"
     run.epoch += 1
     run.attempt += 1

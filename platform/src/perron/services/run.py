@@ -31,6 +31,7 @@ from perron.plugins.registry import Registry
 from perron.repositories.ask import AskRepository
 from perron.repositories.assistant import AssistantRepository
 from perron.repositories.base import DATABASE_NOW
+from perron.repositories.checkpoint import CheckpointRepository
 from perron.repositories.run import RunRepository
 from perron.repositories.run_event import RunEventRepository
 from perron.repositories.thread import ThreadRepository
@@ -254,6 +255,9 @@ class RunService:
         if worker_id is not None and is_head and run.not_before is None:
             run.status, run.epoch, run.attempt, run.worker_id = "running", 1, 1, worker_id
             run.started_at = clock.now()
+            if not is_new:
+                checkpoints = CheckpointRepository(session, schema=self._settings.langgraph_schema)
+                run.claimed_checkpoint_id = await checkpoints.find_newest(thread.thread_id)
         await runs.insert(run, new_thread=thread if is_new else None)
         for ask, answer in closing.items():
             stored = await AskRepository(session, caller).answer(
