@@ -64,7 +64,8 @@ def upgrade() -> None:
             )
             SELECT u.thread_id, u.ns, u.id, u.parent, u.checkpoint::jsonb, u.metadata::jsonb
             FROM unnest(
-                checkpoint_runs, checkpoint_threads, checkpoint_nss, checkpoint_ids, parent_ids, checkpoints, metadatas
+                checkpoint_runs, checkpoint_threads, checkpoint_nss, checkpoint_ids, parent_ids, checkpoints,
+                metadatas
             ) AS u (run_id, thread_id, ns, id, parent, checkpoint, metadata)
             WHERE u.run_id = ANY (held)
             ON CONFLICT (thread_id, checkpoint_ns, checkpoint_id) DO UPDATE SET
@@ -74,8 +75,8 @@ def upgrade() -> None:
             )
             SELECT u.thread_id, u.ns, u.id, u.task_id, u.task_path, u.idx, u.channel, u.type, u.blob
             FROM unnest(
-                write_runs, write_threads, write_ns, write_checkpoint_ids, task_ids, task_paths, idxs, write_channels,
-                write_types, writes, replaces
+                write_runs, write_threads, write_ns, write_checkpoint_ids, task_ids, task_paths, idxs,
+                write_channels, write_types, writes, replaces
             ) AS u (run_id, thread_id, ns, id, task_id, task_path, idx, channel, type, blob, replaces)
             WHERE u.run_id = ANY (held) AND NOT u.replaces
             ON CONFLICT DO NOTHING;
@@ -84,8 +85,8 @@ def upgrade() -> None:
             )
             SELECT u.thread_id, u.ns, u.id, u.task_id, u.task_path, u.idx, u.channel, u.type, u.blob
             FROM unnest(
-                write_runs, write_threads, write_ns, write_checkpoint_ids, task_ids, task_paths, idxs, write_channels,
-                write_types, writes, replaces
+                write_runs, write_threads, write_ns, write_checkpoint_ids, task_ids, task_paths, idxs,
+                write_channels, write_types, writes, replaces
             ) AS u (run_id, thread_id, ns, id, task_id, task_path, idx, channel, type, blob, replaces)
             WHERE u.run_id = ANY (held) AND u.replaces
             ON CONFLICT (thread_id, checkpoint_ns, checkpoint_id, task_id, idx) DO UPDATE SET

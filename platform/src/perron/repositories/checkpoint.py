@@ -8,7 +8,6 @@ from uuid import UUID
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-
 PUT = """
     SELECT {schema}.put_checkpoints(
         %s::uuid[], %s::int[], %s::boolean[], %s::uuid[], %s::uuid[], %s::text[], %s::uuid[],
