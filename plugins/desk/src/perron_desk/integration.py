@@ -20,6 +20,9 @@ from perron import (
 )
 from perron_desk.results import Card, Customer, Message, Refund, Ticket
 
+_TIMEOUT_S = 10.0
+"""A desk answers in milliseconds. Who takes over from a process that was killed waits this long before acting."""
+
 
 class Settings(BaseModel):
     """Where the desk is."""
@@ -64,7 +67,7 @@ class Desk(Integration[Settings, Token]):
             return ticket
         return None
 
-    @operation(effect="create", repeat=LookUp(find_ticket, settle_s=1.0))
+    @operation(effect="create", repeat=LookUp(find_ticket, settle_s=1.0), timeout_s=_TIMEOUT_S)
     async def open_ticket(
         self,
         api: Api,
@@ -76,12 +79,12 @@ class Desk(Integration[Settings, Token]):
         body = {"customer": customer, "subject": subject, "text": text, "ref": api.marker}
         return await api.post("/tickets", json=body, into=Ticket)
 
-    @operation(effect="update", repeat=Harmless)
+    @operation(effect="update", repeat=Harmless, timeout_s=_TIMEOUT_S)
     async def freeze_card(self, api: Api, card: str) -> Card:
         """Freeze a card at once, so that nobody can pay with it."""
         return await api.put("/cards/{card}/freeze", card=card, into=Card)
 
-    @operation(effect="create", repeat=SameKey("Idempotency-Key", ttl_h=24))
+    @operation(effect="create", repeat=SameKey("Idempotency-Key", ttl_h=24), timeout_s=_TIMEOUT_S)
     async def refund(
         self, api: Api, payment: str, amount_cents: Annotated[int, Field(ge=1, le=100_000_000)]
     ) -> Refund:
@@ -89,7 +92,7 @@ class Desk(Integration[Settings, Token]):
         body = {"amount_cents": amount_cents}
         return await api.post("/payments/{payment}/refunds", payment=payment, json=body, into=Refund)
 
-    @operation(effect="create", repeat=AskPerson)
+    @operation(effect="create", repeat=AskPerson, timeout_s=_TIMEOUT_S)
     async def send_message(
         self,
         api: Api,
