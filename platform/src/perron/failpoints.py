@@ -16,6 +16,7 @@ import signal
 from collections import Counter
 
 _hits: Counter[str] = Counter()
+_SIGNALS = {"kill": "SIGKILL", "stop": "SIGSTOP"}
 
 
 def _read() -> dict[str, str]:
@@ -27,13 +28,13 @@ _active = _read()
 
 
 def hit(point: str) -> bool:
-    """Pass a fail point: die there, or return True when the safeguard of this name is switched off."""
+    """Pass a fail point: die or freeze there, or return True when the safeguard of this name is switched off."""
     if not _active or point not in _active:
         return False
     action, _, at = _active[point].partition("@")
     _hits[point] += 1
     if action == "off":
         return True
-    if action == "kill" and _hits[point] == int(at or 1):
-        os.kill(os.getpid(), getattr(signal, "SIGKILL", signal.SIGTERM))
+    if action in _SIGNALS and _hits[point] == int(at or 1):
+        os.kill(os.getpid(), getattr(signal, _SIGNALS[action], signal.SIGTERM))
     return False

@@ -186,6 +186,7 @@ class FencedSaver(AsyncPostgresSaver):
         checkpoint_ns = config["configurable"]["checkpoint_ns"]
         checkpoint = {**checkpoint, "channel_values": fit_for_jsonb(checkpoint["channel_values"])}
         token = _writing.set(checkpoint_ns)
+        failpoints.hit("checkpoint.before")
         try:
             written = await super().aput(config, checkpoint, metadata, new_versions)
         finally:
