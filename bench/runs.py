@@ -103,9 +103,7 @@ def _print(
     table = Table("graph", "at once", "", "runs/s", "p50 ms", "p99 ms", "× (a)", "× (b)", title="bench/runs.py")
     for (graph, at_once, variant), each in took.items():
         rate = len(each) / walls[graph, at_once, variant]
-        ratios = [
-            rate / (len(took[graph, at_once, base]) / walls[graph, at_once, base]) for base in ("a", "b")
-        ]
+        ratios = [rate / (len(took[graph, at_once, base]) / walls[graph, at_once, base]) for base in ("a", "b")]
         cuts = statistics.quantiles(each, n=100)
         table.add_row(
             graph,
