@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Generator
+from functools import wraps
 from typing import Any
 
+from langchain_core.runnables import RunnableConfig
+from langgraph._internal._constants import CONFIG_KEY_SCRATCHPAD
+from langgraph.pregel import _retry
 from langgraph.pregel._loop import AsyncPregelLoop, SyncPregelLoop
 from langgraph.store.base import BaseStore
 from langgraph_sdk.runtime import AccessContext, ServerRuntime, _ExecutionRuntime, _ReadRuntime
@@ -30,6 +34,28 @@ def patch_loops() -> None:
     for loop in (AsyncPregelLoop, SyncPregelLoop):
         if not hasattr(loop, "_put_checkpoint_fut"):
             setattr(loop, "_put_checkpoint_fut", _Finished())  # noqa: B010  # declared as a future of each loop
+
+
+def patch_retries() -> None:
+    """Let a node that is retried count its tasks and subgraphs from the first again, like its interrupts.
+
+    Without it each `@task` and each subgraph that the node calls gets another id, so that neither their results
+    nor their recorded calls are found: everything in them is done again.
+    """
+    original = _retry._reset_interrupt_counter  # noqa: SLF001  # LangGraph's own hook for this
+    if hasattr(original, "__wrapped__"):
+        return
+
+    @wraps(original)
+    def reset(config: RunnableConfig) -> RunnableConfig:
+        scratchpad = config["configurable"].get(CONFIG_KEY_SCRATCHPAD)
+        if scratchpad is not None:
+            # In place: the task's own config, which `@task` counts by, shares these two with the retry's.
+            for counter in (scratchpad.call_counter, scratchpad.subgraph_counter):
+                counter._counter = None  # noqa: SLF001  # a new one begins at 0
+        return original(config)
+
+    setattr(_retry, "_reset_interrupt_counter", reset)  # noqa: B010  # declared as a function
 
 
 def server_runtime(access: AccessContext, *, store: BaseStore, context: Any = None) -> ServerRuntime[Any]:

@@ -25,6 +25,7 @@ from perron.runtime.factory import call_factory
 Graph: TypeAlias = Pregel[Any, Any, Any, Any]
 
 compat.patch_loops()
+compat.patch_retries()
 
 _compiled: WeakKeyDictionary[Agent, Graph] = WeakKeyDictionary()
 """Agents that are builders, compiled before: without a checkpointer, which belongs to one run."""
