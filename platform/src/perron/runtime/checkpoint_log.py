@@ -10,16 +10,13 @@ from typing import Any
 from uuid import UUID
 
 from langgraph.checkpoint.postgres.base import BasePostgresSaver
-from psycopg import AsyncConnection
-from psycopg.rows import DictRow
 from psycopg.types.json import Jsonb
-from psycopg_pool import AsyncConnectionPool
 
+from perron.database.checkpoint_pool import CheckpointPool
 from perron.errors import LeaseLostError
 from perron.ids import RunId, ThreadId
 from perron.repositories.checkpoint import PUT
 
-Pool = AsyncConnectionPool[AsyncConnection[DictRow]]
 Row = tuple[Any, ...]
 
 _IN_FLIGHT = 2
@@ -75,7 +72,7 @@ class CheckpointLog:
     only that run.
     """
 
-    def __init__(self, pool: Pool, *, schema: str) -> None:
+    def __init__(self, pool: CheckpointPool, *, schema: str) -> None:
         self._pool = pool
         self._statement = PUT.format(schema=schema)
         self._waiting: list[Recording] = []
@@ -89,7 +86,8 @@ class CheckpointLog:
             psycopg.Error: The database refused the data, or is away.
         """
         self._waiting.append(recording)
-        if len(self._flushers) < _IN_FLIGHT:
+        # One that is done stays in the set until the loop's next turn, and takes no recording any more.
+        if sum(not task.done() for task in self._flushers) < _IN_FLIGHT:
             task = asyncio.create_task(self._flush(), name="perron-checkpoints")
             self._flushers.add(task)
             task.add_done_callback(self._flushers.discard)

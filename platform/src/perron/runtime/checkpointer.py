@@ -23,8 +23,9 @@ from psycopg.rows import DictRow
 from typing_extensions import override
 
 from perron import failpoints
+from perron.database.checkpoint_pool import CheckpointPool
 from perron.ids import RunId, ThreadId
-from perron.runtime.checkpoint_log import CheckpointLog, Pool, Recording
+from perron.runtime.checkpoint_log import CheckpointLog, Recording
 from perron.runtime.stored import check_writes, fit_for_jsonb
 
 _writing: ContextVar[str | None] = ContextVar("perron_checkpoint_ns", default=None)
@@ -153,7 +154,7 @@ class FencedSaver(AsyncPostgresSaver):
     LangGraph clones savers (`with_allowlist`), so what belongs to the run lives in the fence, not here.
     """
 
-    def __init__(self, pool: Pool, fence: Fence, log: CheckpointLog | None = None) -> None:
+    def __init__(self, pool: CheckpointPool, fence: Fence, log: CheckpointLog | None = None) -> None:
         """Take the pool, the fence, and the log that commits the writes of several runs together, for runs."""
         super().__init__(pool)
         self.fence = fence

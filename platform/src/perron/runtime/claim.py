@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Self
@@ -14,6 +15,7 @@ from perron.ids import AssistantId, RunId, ThreadId, WorkerId
 from perron.models.run import Run
 from perron.repositories.checkpoint import CheckpointRepository
 from perron.repositories.run import RunRepository
+from perron.repositories.run_event import RunEventRepository
 from perron.repositories.thread import ThreadRepository
 from perron.repositories.worker import WorkerRepository
 
@@ -129,11 +131,25 @@ async def _claim(
     return ClaimedRun.of(run, is_takeover=is_takeover)
 
 
-async def release(database: Database, run: ClaimedRun) -> bool:
-    """Give a run back that was stopped between two steps: pending again, the attempt not counted."""
+async def release(
+    database: Database,
+    run: ClaimedRun,
+    *,
+    events: Sequence[tuple[str, str, Any]] = (),
+    last_n: int = 0,
+    is_counted: bool = False,
+) -> bool:
+    """Give a run back that was stopped between two steps: pending again, the attempt not counted by default.
+
+    `events` are what it has said since number `last_n`. False when it is not this worker's any more.
+    """
     async with database.begin() as session:
         everyone = Caller.system()
         await ThreadRepository(session, everyone).find_any(run.thread_id, lock=True)
-        return await RunRepository(session, everyone).end(
-            run.run_id, epoch=run.epoch, status="pending", worker_id=None, attempt=max(run.attempt - 1, 0)
+        attempt = run.attempt if is_counted else max(run.attempt - 1, 0)
+        released = await RunRepository(session, everyone).end(
+            run.run_id, epoch=run.epoch, status="pending", worker_id=None, attempt=attempt
         )
+        if released and events:
+            await RunEventRepository(session, everyone).insert_last(run.run_id, run.epoch, events, after_n=last_n)
+        return released

@@ -14,6 +14,7 @@ import psycopg
 from psycopg_pool import PoolTimeout
 
 from perron.caller import Caller
+from perron.database.checkpoint_pool import CheckpointPool
 from perron.database.encoding import dumps, loads
 from perron.database.engine import Database
 from perron.database.outage import is_outage
@@ -21,7 +22,6 @@ from perron.errors import LeaseLostError
 from perron.ids import RunId
 from perron.models.run_event import RunEvent
 from perron.repositories.run_event import APPEND, RunEventRepository
-from perron.runtime.checkpointer import Pool
 
 FENCED = "PN001"
 """The SQLSTATE with which the database refuses a worker that has lost its run."""
@@ -71,7 +71,7 @@ class EventLog:
     No timers: alone an event goes at once, under load they go in batches.
     """
 
-    def __init__(self, pool: Pool, bells: Bells, *, schema: str) -> None:
+    def __init__(self, pool: CheckpointPool, bells: Bells, *, schema: str) -> None:
         self._pool = pool
         self._bells = bells
         self._statement = APPEND.format(schema=schema)

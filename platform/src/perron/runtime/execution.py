@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -19,9 +18,10 @@ from langgraph.types import Interrupt, StreamMode
 
 from perron import clock, failpoints
 from perron.configuration import PlatformSettings
+from perron.database.checkpoint_pool import CheckpointPool
 from perron.database.engine import Database
 from perron.database.outage import is_outage, sqlstate
-from perron.errors import LeaseLostError, PerronError
+from perron.errors import DatabaseUnavailableError, LeaseLostError, PerronError
 from perron.integrations.attempt import ask_value, settle, swallowed
 from perron.integrations.context import RunContext, running
 from perron.integrations.host import Integrations
@@ -30,7 +30,7 @@ from perron.integrations.openask import OpenAsk
 from perron.plugins.registry import Registry
 from perron.runtime.asks import asks_of
 from perron.runtime.checkpoint_log import CheckpointLog
-from perron.runtime.checkpointer import FencedSaver, Pool, RunFence
+from perron.runtime.checkpointer import FencedSaver, RunFence
 from perron.runtime.claim import ClaimedRun, release
 from perron.runtime.events import FENCED, Bells, EventLog
 from perron.runtime.finish import Outcome, finish
@@ -54,7 +54,7 @@ class Services:
     """What all executions of a process share."""
 
     database: Database
-    pool: Pool
+    pool: CheckpointPool
     store: BaseStore
     registry: Registry
     integrations: Integrations
@@ -65,6 +65,10 @@ class Services:
     settings: PlatformSettings
 
 
+class _RunTimeoutError(Exception):
+    """The run took longer than a run may."""
+
+
 class Execution:
     """One claimed run in this process. Its task ends with the run ended, given back, or lost."""
 
@@ -72,6 +76,8 @@ class Execution:
         self.run = run
         self.cancel_action = run.cancel_action
         """Set before the task is cancelled: what a caller wants of the run. None: this worker has lost it."""
+        self.has_stopped = False
+        """The graph has: from here on the run only ends, and a cancel comes too late."""
         self.control = RunControl()
         self._lease = lease
         self._shared = shared
@@ -110,9 +116,13 @@ class Execution:
                     last_n=self._writer.last_n,
                 )
             except Exception as exc:
-                if not is_outage(exc):
+                if is_outage(exc):
+                    await asyncio.sleep(_RECONNECT_S)
+                elif outcome.status == "error" and outcome.values is None:
                     raise
-                await asyncio.sleep(_RECONNECT_S)
+                else:  # whatever the database has against this outcome, it takes a plain error
+                    log.exception("run_not_finished", run_id=str(self.run.run_id), status=outcome.status)
+                    outcome, events = _failed(exc), []
             else:
                 self._shared.bells.ring(self.run.run_id)
                 return outcome if done else None
@@ -128,37 +138,49 @@ class Execution:
         if run.cancel_action:
             return Outcome(status="interrupted")
         context = self._context()
-        deadline_s = (run.started_at + timedelta(seconds=settings.run_timeout_s) - clock.now()).total_seconds()
         try:
-            async with asyncio.timeout(max(deadline_s, 0)) as timeout:
-                with running(context):
-                    return await self._run_graph(context)
+            return await self._run_in_time(context)
         except GraphDrained:
             await self._give_back()
             return None
         except LeaseLostError:
             return None
-        except asyncio.CancelledError:
-            if self.cancel_action is None:
+        except asyncio.CancelledError as exc:
+            task = asyncio.current_task()
+            if self.cancel_action is None and task is not None and task.cancelling():
                 raise
-            asyncio.current_task().uncancel()  # type: ignore[union-attr]  # a coroutine runs in a task
             await settle(context)
+            if self.cancel_action is None:  # raised by the author's code: nobody has cancelled the run
+                return _failed(exc, values=self._values)
+            task.uncancel()  # type: ignore[union-attr]  # a coroutine runs in a task
             return Outcome(status="interrupted", values=self._values, has_next=True)
-        except TimeoutError as exc:
-            if not timeout.expired():
-                return _failed(exc)
+        except _RunTimeoutError:
             await settle(context)
             error = {"error": "TimeoutError", "message": f"The run took longer than {settings.run_timeout_s:g} s."}
             return Outcome(status="timeout", values=self._values, error=error)
         except Exception as exc:  # the door to the author's code: recorded as the run's error
             if self._is_lost(exc):
                 return None
-            if self._fence.failure is not None and is_outage(self._fence.failure):
+            if self._is_outage(exc):
                 await self._give_back()
                 return None
             await settle(context)
             log.warning("run_failed", run_id=str(run.run_id), graph_id=run.graph_id, exc_info=exc)
             return _failed(exc, values=self._values)
+
+    async def _run_in_time(self, context: RunContext) -> Outcome:
+        end = self.run.started_at + timedelta(seconds=self._shared.settings.run_timeout_s)
+        timeout = asyncio.timeout(max((end - clock.now()).total_seconds(), 0))
+        try:
+            async with timeout:
+                with running(context):
+                    return await self._run_graph(context)
+        except TimeoutError as exc:
+            if timeout.expired():
+                raise _RunTimeoutError from exc
+            raise
+        finally:
+            self.has_stopped = True
 
     async def _run_graph(self, context: RunContext) -> Outcome:
         run, shared = self.run, self._shared
@@ -285,17 +307,24 @@ class Execution:
 
     async def _give_back(self) -> None:
         """Return the run to the line as soon as the database can be reached; a successor may be faster."""
-        with contextlib.suppress(LeaseLostError):
-            await self._writer.close()
+        try:
+            events = await self._writer.close()
+        except LeaseLostError:
+            return
         while True:
             try:
-                await release(self._shared.database, self.run)
+                await release(self._shared.database, self.run, events=events, last_n=self._writer.last_n)
             except Exception as exc:
                 if not is_outage(exc):
                     raise
                 await asyncio.sleep(_RECONNECT_S)
             else:
                 return
+
+    def _is_outage(self, exc: Exception) -> bool:
+        """Whether it was our database that failed, and not one of the author's own."""
+        failure = self._fence.failure
+        return isinstance(exc, DatabaseUnavailableError) or (failure is not None and is_outage(failure))
 
     def _is_lost(self, exc: BaseException) -> bool:
         """Whether the database said that this worker does not have the run any more."""

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from perron.database.checkpoint_pool import CheckpointPool
 from perron.database.encoding import clean, dumps
 from perron.ids import new_id
 from perron.integrations.openask import OpenAsk
 from perron.repositories.run import FINISH
-from perron.runtime.checkpointer import Pool
 from perron.runtime.claim import ClaimedRun
 from perron.runtime.events import LAST_EVENT
 
@@ -48,7 +48,13 @@ class Outcome:
 
 
 async def finish(
-    pool: Pool, run: ClaimedRun, outcome: Outcome, *, schema: str, events: list[tuple[str, str, Any]], last_n: int
+    pool: CheckpointPool,
+    run: ClaimedRun,
+    outcome: Outcome,
+    *,
+    schema: str,
+    events: list[tuple[str, str, Any]],
+    last_n: int,
 ) -> bool:
     """End the run; False when it is not this worker's any more.
 

@@ -13,6 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from perron.errors import InvalidInputError, nearest
 from perron.plugins.agent import Agent
+from perron.runtime.agent_schemas import graph_schemas
 from perron.runtime.graph import open_graph
 
 log = structlog.get_logger(__name__)
@@ -50,7 +51,7 @@ async def check_input(agent: Agent, given: Any) -> None:
 
 def _read(graph: Pregel[Any, Any, Any, Any]) -> Declared | None:
     try:
-        schema = graph.get_input_jsonschema()
+        schema = graph_schemas(graph)["input"] or {}
         fields = frozenset(schema.get("properties") or ())
         builder = getattr(graph, "builder", None)
         has_own = builder is not None and builder.input_schema is not builder.state_schema

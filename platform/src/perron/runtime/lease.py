@@ -55,9 +55,14 @@ class Lease:
         if self._thread is not None:
             self._thread.join(timeout=self._lease_s)
 
+    @property
+    def is_held(self) -> bool:
+        """Whether nobody can have taken this worker for dead yet."""
+        return clock.boot_s() < self._until
+
     def check(self) -> None:
         """Raise LeaseLostError when the lease is out: others may act for this worker's runs now."""
-        if clock.boot_s() >= self._until and not failpoints.hit("lease"):
+        if not self.is_held and not failpoints.hit("lease"):
             raise LeaseLostError(
                 "This worker has not reached the database within its lease, so it may start nothing any more.",
                 worker_id=str(self.worker_id),

@@ -18,12 +18,15 @@ from perron.ids import RunId, ThreadId, WorkerId, new_id
 from perron.models.worker import Worker as WorkerRow
 from perron.repositories.run import RunRepository
 from perron.repositories.worker import WorkerRepository
-from perron.runtime.claim import ClaimedRun, claim
+from perron.runtime.claim import ClaimedRun, claim, release
 from perron.runtime.execution import Execution, Services
 from perron.runtime.finish import Outcome
 from perron.runtime.lease import Lease
 
 log = structlog.get_logger(__name__)
+
+_STRAY_S = 2.0
+"""How long a run may be this worker's before it starts to execute."""
 
 
 class Worker:
@@ -38,6 +41,10 @@ class Worker:
         self._conninfo = conninfo
         self._executions: dict[RunId, Execution] = {}
         self._tasks: dict[RunId, asyncio.Task[Outcome | None]] = {}
+        self._broken: set[RunId] = set()
+        """Runs whose execution here has failed by itself: no fault of the run's, but it counts."""
+        self._strays: dict[tuple[RunId, int], float] = {}
+        """(run, epoch) → when it was first seen that this worker holds the run and does not execute it."""
         self._nudged = asyncio.Event()
         self._is_draining = False
         self._poller: asyncio.Task[None] | None = None
@@ -45,8 +52,9 @@ class Worker:
 
     @property
     def worker_id(self) -> WorkerId | None:
-        """This worker's id; None while it is not registered, and then it may claim nothing."""
-        return self._lease.worker_id if self._lease and not self._is_draining else None
+        """This worker's id; None while it may claim nothing: not registered, its lease out, or draining."""
+        lease = self._lease
+        return lease.worker_id if lease is not None and lease.is_held and not self._is_draining else None
 
     @property
     def has_room(self) -> bool:
@@ -150,6 +158,7 @@ class Worker:
                 if self._lease is None:
                     await self._register()
                 await self._stop_cancelled()
+                await self._give_back_strays()
                 await self._claim_due()
             except Exception as exc:  # the door: whatever happens, the next poll tries again
                 if is_outage(exc):
@@ -168,9 +177,34 @@ class Worker:
         async with self._shared.database.begin() as session:
             stopped = await RunRepository(session, Caller.system()).find_stopped(running)
         for run_id, action in stopped:
-            if (execution := self._executions.get(RunId(run_id))) and execution.cancel_action is None:
+            execution = self._executions.get(RunId(run_id))
+            if execution is not None and execution.cancel_action is None and not execution.has_stopped:
                 execution.cancel_action = action
                 self._tasks[RunId(run_id)].cancel()
+
+    async def _give_back_strays(self) -> None:
+        """Give back runs that are this worker's by their row, and that nothing here executes.
+
+        The answer to a claim may be lost with its connection, and a caller may be cancelled between the commit
+        and the start. Nobody else would ever take such a run: this worker is alive.
+        """
+        if (worker_id := self.worker_id) is None:
+            return
+        async with self._shared.database.begin() as session:
+            held = await RunRepository(session, Caller.system()).find_held(worker_id)
+        now = clock.boot_s()
+        strays = [(RunId(run_id), epoch) for run_id, epoch in held if run_id not in self._tasks]
+        self._strays = {stray: self._strays.get(stray, now) for stray in strays}
+        for (run_id, epoch), seen_at in self._strays.items():
+            if now - seen_at < _STRAY_S:
+                continue
+            async with self._shared.database.begin() as session:
+                run = await RunRepository(session, Caller.system()).find_any(run_id)
+            if run is not None and run.epoch == epoch and run.worker_id == worker_id:
+                log.warning("run_given_back", run_id=str(run_id))
+                is_counted = run_id in self._broken
+                await release(self._shared.database, ClaimedRun.of(run), is_counted=is_counted)
+        self._broken.intersection_update(run_id for run_id, _ in strays)
 
     async def _claim_due(self) -> None:
         room = self._shared.settings.concurrency - len(self._tasks)
