@@ -1,8 +1,8 @@
 """Calls per second: a journaled write against plain httpx to the same local server.
 
 Both post the same messages, 1 and 32 at once, in alternating rounds. The journal commits `sent` before the bytes
-leave and `done` with the sealed answer after. A read is journaled once, after its answer. Absolute times say little
-on a shared machine: read the ratios.
+leave and `done` with the sealed answer after. A read is journaled once, after its answer. Absolute times say
+little on a shared machine: read the ratios.
 
     uv run python bench/calls.py [--calls 600] [--rounds 3]
 """

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import structlog
 from langgraph.store.postgres.aio import AsyncPostgresStore
 
+from perron.caller import Caller
 from perron.configuration import PlatformSettings, read_toml
 from perron.core.upgrade import check_database, upgrade_database
 from perron.database.budget import connection_shortage
@@ -32,6 +33,7 @@ from perron.plugins.registry import Registry
 from perron.runtime.checkpoint_log import CheckpointLog
 from perron.runtime.events import Bells, EventLog
 from perron.runtime.execution import Services
+from perron.services.setting import SettingService
 
 log = structlog.get_logger(__name__)
 
@@ -103,6 +105,9 @@ async def _open_on(
         stack.push_async_callback(database.close)
         async with database.begin() as session:
             await ensure_partitions(session)
+        # What operators have set in the database stands above environment and file from here on.
+        stored = SettingService(database, settings, registry)
+        settings = await stored.platform(Caller.system(settings.tenant))
         pools = {"our tables": database.max_connections, "LangGraph": settings.checkpoint_pool_size, "beat": 1}
         if shortage := await connection_shortage(database, pools):
             log.warning("connection_shortage", advice=shortage)
@@ -123,6 +128,7 @@ async def _open_on(
         integrations = Integrations(connections, versions=versions)
         stack.push_async_callback(integrations.close)
         journal = Journal(database, keys)
+        stack.push_async_callback(journal.close)
         bells = Bells()
         shared = Services(
             database=database,
