@@ -78,7 +78,7 @@ def _check(name: str, declared: Declared, given: Any) -> None:
         if field not in given:
             hint = nearest(field, [str(key) for key in given if key not in declared.fields])
             raise InvalidInputError(f"The input of agent {name!r} lacks the field {field!r}.{hint}", field=field)
-    if not declared.fields & given.keys():
+    if given and not declared.fields & given.keys():
         raise InvalidInputError(f"The input of agent {name!r} has none of its fields: {fields}.")
     for field, adapter in declared.adapters.items():
         if field in given:
