@@ -40,7 +40,7 @@ def list_asks(
         as_json=as_json,
         empty="Nothing waits for a person.",
     )
-    if asks and not as_json:
+    if not as_json and any(ask.state == "open" for ask in asks):
         say("\nAnswer one with `perron answer ASK --approve`; `perron asks show ASK` says what it takes.")
 
 

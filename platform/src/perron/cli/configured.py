@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+import warnings
 from typing import Any
 
 from perron.cli.logs import configure_logs
@@ -19,6 +21,10 @@ def read_settings(**overrides: Any) -> PlatformSettings:
     """
     given = global_options.get()
     log_level = "debug" if given.is_debug else None
-    settings = load_settings(langgraph_json=given.langgraph_json, log_level=log_level, **overrides)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        settings = load_settings(langgraph_json=given.langgraph_json, log_level=log_level, **overrides)
+    for warning in caught:
+        sys.stderr.write(f"Warning: {warning.message}\n")
     configure_logs(settings)
     return settings

@@ -11,7 +11,7 @@ from perron.cli.group import new_group
 from perron.cli.options import AsJson
 from perron.cli.output import print_fields, print_json, print_rows, say
 from perron.cli.session import read
-from perron.errors import ConfigurationError, nearest
+from perron.errors import ConfigurationError
 from perron.models.connection import SHARED, Connection
 
 app = new_group("Connections: accounts of integrations.")
@@ -36,8 +36,7 @@ def add(
     """Check credentials with the API and keep them, sealed. A command line would show them to others."""
     credentials = os.environ.get(from_env, "")
     if not credentials.strip():
-        hint = nearest(from_env, os.environ)
-        raise ConfigurationError(f"The environment variable {from_env} is not set or empty.{hint}")
+        raise ConfigurationError(f"The environment variable {from_env} is not set, or empty.")
     row = read(
         lambda platform: platform.connections.add(
             platform.caller, integration, credentials, name=name, owner=owner

@@ -27,7 +27,7 @@ def upgrade() -> None:
     async def work(url: DatabaseUrl, settings: PlatformSettings) -> None:
         await upgrade_database(url, schema=settings.database_schema, langgraph_schema=settings.langgraph_schema)
 
-    say(f"The database at {_on_database('Upgrading …', work)} is up to date.")
+    say(f"{_on_database('Upgrading …', work)} is up to date.")
 
 
 @app.command()
@@ -37,7 +37,7 @@ def check() -> None:
     async def work(url: DatabaseUrl, settings: PlatformSettings) -> None:
         await check_database(url, schema=settings.database_schema, langgraph_schema=settings.langgraph_schema)
 
-    say(f"The database at {_on_database('Checking …', work)} fits this release.")
+    say(f"{_on_database('Checking …', work)} fits this release.")
 
 
 @app.command()
@@ -54,19 +54,20 @@ def downgrade(
     async def work(url: DatabaseUrl, settings: PlatformSettings) -> None:
         await take_back(url, revision, schema=settings.database_schema, langgraph_schema=settings.langgraph_schema)
 
-    say(f"The database at {_on_database('Taking back …', work)} is at the earlier revision.")
+    say(f"{_on_database('Taking back …', work)} is at the earlier revision.")
 
 
 def _on_database(text: str, work: Callable[[DatabaseUrl, PlatformSettings], Awaitable[None]]) -> str:
-    """Do something on the database, past a pooler, and return its address without the password."""
+    """Do something on the database, past a pooler, and say which it is."""
 
     async def main() -> str:
         settings = read_settings()
         with progress(text) as status:
-            async with find_database(settings, on_event=status.update) as (url, _):
+            async with find_database(settings, on_event=status.update) as (url, is_embedded):
                 direct = settings.database_direct_url
                 direct_url = DatabaseUrl.parse(direct.get_secret_value()) if direct else url
                 await work(direct_url, settings)
-                return direct_url.shown
+                where = f"in {settings.home}" if is_embedded else f"at {direct_url.shown}"
+                return f"The database {where}"
 
     return run_async(main)

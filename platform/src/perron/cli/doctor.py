@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import AsyncIterator
 from dataclasses import asdict
 
@@ -58,9 +57,7 @@ async def _look() -> AsyncIterator[Finding]:
     for finding in check_python():
         yield finding
     try:
-        with warnings.catch_warnings():  # they come as findings
-            warnings.simplefilter("ignore")
-            settings = read_settings()
+        settings = read_settings()
     except ConfigurationError as exc:
         yield Finding("settings", "broken", exc.message)
         return

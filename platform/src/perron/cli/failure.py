@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
+import traceback
 
 from typer import TyperException
 
@@ -20,7 +20,6 @@ from perron.errors import (
 DONE, FAILED, BAD_USAGE, WAITING = 0, 1, 2, 3
 INTERRUPTED = 130
 
-_log = logging.getLogger(__name__)
 _USAGE = (ConfigurationError, InvalidInputError, NotFoundError)
 
 
@@ -33,7 +32,7 @@ def tell(exc: Exception, *, is_debug: bool) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
     if is_debug:
-        _log.debug("The command failed.", exc_info=exc)
+        traceback.print_exception(exc)
     if isinstance(exc, PerronError | IntegrationError):
         _write(exc.message)
         return BAD_USAGE if isinstance(exc, _USAGE) else FAILED

@@ -65,7 +65,7 @@ def answer_commands(ask_id: Any, decisions: list[str]) -> list[str]:
 def _show(result: RunResult) -> None:
     if isinstance(result.output, str):
         say(result.output)
-    elif result.output or not result.waiting:
+    elif result.output or (result.output is not None and not result.waiting):
         print_json(result.output)
     for ask in result.waiting:
         _show_ask(ask)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 from uuid import UUID
 
 import typer
@@ -16,8 +16,12 @@ from perron.cli.session import execute
 from perron.cli.stream import print_events
 from perron.core.platform import Platform
 from perron.core.result import RunResult
+from perron.errors import UnknownNameError
+from perron.schemas.run import StreamMode
 
 app = typer.Typer()
+
+_MODES = get_args(StreamMode)
 
 
 @app.command()
@@ -49,6 +53,9 @@ def run(
         "context": read_object(context, option="context"),
         "config": read_object(config, option="config"),
     }
+    for mode in stream or ():
+        if mode not in _MODES:
+            raise UnknownNameError("stream mode", mode, _MODES)
     if stream:
         given["stream_mode"] = stream
 

@@ -28,7 +28,7 @@ def check_agents(agents: Iterable[Agent]) -> Iterator[Finding]:
         states.setdefault(agent.state, []).append(agent.graph_id)
         if agent.state == "failed":
             text = f"The agent {agent.graph_id} cannot run: {agent.error}"
-            yield Finding("agents", "broken", text, f"Then look at `perron agents show {agent.graph_id}`.")
+            yield Finding("agents", "broken", text, f"See `perron agents show {agent.graph_id}`.")
     if missing := states.get("missing"):
         text = f"Known from before and not installed any more: {', '.join(missing)}."
         yield Finding("agents", "note", text, "Their threads cannot go on until they are installed again.")
