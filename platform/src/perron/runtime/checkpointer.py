@@ -70,7 +70,8 @@ class RunFence(Fence):
         self.sealed_namespaces: set[str] = set()
         """Namespaces in which calls have sealed responses that the next checkpoint makes needless."""
         self.clears_all = False
-        """A takeover: calls of the attempts before may have left sealed responses in any namespace."""
+        """A takeover or a resume: calls of tasks that ended before, and are not run again, may have left sealed
+        responses in any namespace."""
         self.failure: psycopg.Error | None = None
         """What the database last refused: tells an outage of ours from one of the author's own database."""
         self.checkpoint_id: str | None = None
@@ -186,7 +187,9 @@ class FencedSaver(AsyncPostgresSaver):
         """Write a checkpoint under the fence."""
         checkpoint_ns = config["configurable"]["checkpoint_ns"]
         checkpoint = {**checkpoint, "channel_values": fit_for_jsonb(checkpoint["channel_values"])}
-        token = _writing.set(checkpoint_ns)
+        # Only the checkpoint of a step applies it: new input leaves a waiting step behind, and the answers of its
+        # calls are what shows that they were made.
+        token = _writing.set(checkpoint_ns if metadata.get("source") == "loop" else None)
         failpoints.hit("checkpoint.before")
         try:
             written = await super().aput(config, checkpoint, metadata, new_versions)

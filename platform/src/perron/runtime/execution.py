@@ -88,7 +88,7 @@ class Execution:
             schema=shared.database.schema,
             input_applied=run.input_applied,
         )
-        self._fence.clears_all = run.epoch > 1
+        self._fence.clears_all = run.epoch > 1 or bool((run.kwargs.get("command") or {}).get("resume"))
         self._saver = FencedSaver(shared.pool, self._fence, shared.checkpoints)
         self._writer = shared.events.writer(run.run_id, run.epoch)
         self._locator = Locator(self._fence.namespaces)
