@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from tests.integrations.conftest import Before, Killed, make_spec
 
+from perron import failpoints
 from perron.errors import DefinitionError, LeaseLostError, OutsidePlatformError, Upstream
 from perron.integrations.exchange import ActiveCall, BeforeBytes, Exchange, NotSent, Outgoing
 from perron.integrations.journal import canonical
@@ -367,3 +368,38 @@ async def test_a_killed_process_leaves_what_it_sent_to_be_settled(thread: Thread
 
 def test_equal_arguments_have_one_canonical_form() -> None:
     assert canonical({"b": 1, "a": [1, {"y": 2, "x": 1}]}) == canonical({"a": [1, {"x": 1, "y": 2}], "b": 1})
+
+
+async def test_without_the_journal_a_call_is_made_twice(
+    thread: ThreadDriver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(failpoints, "_active", {"journal": "off"})
+
+    for _ in range(2):
+        await (await thread.execution()).call({"cents": 1}, make_spec(repeat=SameKey()))
+
+    assert len(thread.api.effects) == len(set(thread.api.keys)) == 2
+
+
+async def test_without_the_fence_a_worker_that_lost_its_run_sends(
+    thread: ThreadDriver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(failpoints, "_active", {"fence": "off"})
+    zombie = await thread.execution()
+    await thread.execution()
+
+    await zombie.call({"cents": 1})
+
+    assert len(thread.api.effects) == 1
+
+
+async def test_without_the_lease_check_a_worker_without_a_lease_sends(
+    thread: ThreadDriver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(failpoints, "_active", {"lease": "off"})
+    execution = await thread.execution()
+    execution.has_lease = False
+
+    await execution.call({"cents": 1})
+
+    assert len(thread.api.effects) == 1

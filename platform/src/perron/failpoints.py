@@ -1,12 +1,12 @@
 """Places where a test makes this process die or a safeguard stand aside.
 
-`PERRON_FAILPOINTS="call.after_sent=kill,fence=off"` in the environment switches them on at start; without it, `hit`
-is one look into an empty dict. `kill` ends the process with SIGKILL, as an out-of-memory killer would;
+`PERRON_FAILPOINTS="call.after_sent=kill,fence=off"` in the environment switches them on at start; without it,
+`hit` is one look into an empty dict. `kill` ends the process with SIGKILL, as an out-of-memory killer would;
 `kill@3` does so at the third hit; `off` makes `hit` return True, which the safeguard takes as its leave.
 
-Points of a write: `call.before_sent`, `call.after_sent` (committed, nothing has left), `call.after_answer` (not recorded),
-`call.after_done`; of a run: `run.before_finish`. Safeguards: `journal` (calls are not looked up), `lease` (not checked
-before a call leaves), `fence` (not set before writes).
+Points of a write: `call.before_sent`, `call.after_sent` (committed, nothing has left), `call.after_answer` (not
+recorded), `call.after_done`. Of a run: `checkpoint.before`, `run.before_finish`. Safeguards: `journal` (calls are
+not looked up), `lease` (not checked before a call leaves), `fence` (not set before writes).
 """
 
 from __future__ import annotations
