@@ -18,7 +18,8 @@ def explain(exc: BaseException) -> str:
         return exc.message if exc.message.endswith((".", "?")) else f"{exc.message}."
     if isinstance(exc, SyntaxError):
         return _with_place(f"{type(exc).__name__}: {exc.msg}", exc.filename, exc.lineno)
-    last = traceback.format_exception_only(exc)[-1].strip().removesuffix(".")
+    # The first element: notes, of which LangGraph adds one, come behind it.
+    last = traceback.format_exception_only(exc)[0].strip().removesuffix(".")
     frames = [f for f in traceback.extract_tb(exc.__traceback__) if not _is_machinery(f.filename)]
     return _with_place(last, frames[-1].filename, frames[-1].lineno) if frames else f"{last}."
 
