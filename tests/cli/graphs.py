@@ -1,6 +1,7 @@
 """Graphs that the tests of the command line run, named by a langgraph.json of theirs."""
 
 import asyncio
+import time
 from pathlib import Path
 from typing import Annotated, Any, TypedDict
 
@@ -44,6 +45,13 @@ async def wait(state: State) -> State:
     return {"answer": "waited"}
 
 
+async def block(state: State) -> State:
+    """Say that it has begun, then hold up the whole loop."""
+    _touch(Path(state["text"]).with_suffix(".begun"))
+    time.sleep(60)  # noqa: ASYNC251  # what careless authors do
+    return {}
+
+
 def _touch(file: Path) -> None:
     file.touch()
 
@@ -70,6 +78,7 @@ failing = _one(fail)
 asking = _one(ask)
 asking_twice = _one(ask_twice)
 waiting = _one(wait)
+blocking = _one(block)
 two_steps = (
     StateGraph(State)
     .add_node("wait", wait)

@@ -189,6 +189,25 @@ def test_ctrl_c_leaves_the_run_in_line_and_the_next_goes_on_with_it(cli: Command
     assert retried.json["output"]["answer"].startswith("You said")
 
 
+@pytest.mark.parametrize("agent", ["waiting", "blocking"])
+def test_a_second_ctrl_c_leaves_at_once(cli: CommandLine, script: Script, agent: str) -> None:
+    file = cli.directory / "order"
+    with script.start("run", agent, "-i", json.dumps({"text": str(file)})) as process:
+        _wait_for(file.with_suffix(".begun"))
+        process.send_signal(signal.SIGINT)
+        assert process.stderr is not None
+        first = process.stderr.readline()
+        process.send_signal(signal.SIGINT)
+        rest = process.stderr.read().decode()
+        process.wait(timeout=30)
+
+    assert process.returncode == 130
+    assert first.startswith(b"Stopping")
+    assert "Leaving" in rest
+    assert "Traceback" not in rest
+    assert cli("runs", "list", "--json").json[0]["status"] in ("pending", "running")
+
+
 def test_the_next_run_of_a_thread_takes_over_what_a_killed_process_left(cli: CommandLine, script: Script) -> None:
     cli.set("PERRON_LEASE_S", "2")
     file = cli.directory / "order"

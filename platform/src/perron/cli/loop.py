@@ -3,54 +3,75 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import signal
-from collections.abc import Awaitable, Callable
+import threading
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
 from typing import TypeVar
 
 from perron.cli.failure import INTERRUPTED
-from perron.cli.output import note
 
 T = TypeVar("T")
 
-_PATIENCE = 2
+_NOTES = (
+    b"Stopping at the end of the step ... (again: leave at once)\n",
+    b"Leaving ... (again: end the process)\n",
+)
+_LEAVING_S = 5.0
+_STDERR = 2
 
 
 def run_async(main: Callable[[], Awaitable[T]]) -> T:
-    """Run a coroutine; Ctrl-C and SIGTERM cancel it first.
+    """Run a coroutine; the first Ctrl-C or SIGTERM cancels it, and an open platform then drains.
 
-    After the first an open platform drains. The second ends that too, as far as code that blocks allows; the third
-    ends the process.
+    The second one interrupts whatever runs and leaves within seconds, the third one at once.
 
     Raises:
         SystemExit: It was stopped so.
     """
+    cancel: list[Callable[[], object]] = []
 
     async def stoppable() -> T:
-        _stop_on_signals()
+        loop, task = asyncio.get_running_loop(), asyncio.current_task()
+        assert task is not None
+        cancel.append(lambda: loop.call_soon_threadsafe(task.cancel))
         return await main()
 
     try:
-        return asyncio.run(stoppable())
+        with _stopping_on_signals(cancel):
+            return asyncio.run(stoppable())
     except (asyncio.CancelledError, KeyboardInterrupt):
         raise SystemExit(INTERRUPTED) from None
 
 
-def _stop_on_signals() -> None:
-    loop, task = asyncio.get_running_loop(), asyncio.current_task()
-    assert task is not None
+@contextmanager
+def _stopping_on_signals(cancel: list[Callable[[], object]]) -> Iterator[None]:
+    if threading.current_thread() is not threading.main_thread():  # signals are its alone
+        yield
+        return
     count = 0
 
-    def stop() -> None:
+    # Not `loop.add_signal_handler`: that waits for the loop, which an agent's code may hold up.
+    def stop(_number: int, _frame: FrameType | None) -> None:
         nonlocal count
         count += 1
-        if count > _PATIENCE:
+        if count > len(_NOTES):
             os._exit(INTERRUPTED)
-        note("Stopping at the end of the step … (again: leave at once)" if count == 1 else "Leaving …")
-        task.cancel()
+        os.write(_STDERR, _NOTES[count - 1])  # whoever was interrupted may hold the lock of sys.stderr
+        if count == 1 and cancel:
+            cancel[0]()
+            return
+        # An agent's code in a thread cannot be interrupted, and Python would wait for it.
+        guard = threading.Timer(_LEAVING_S, os._exit, [INTERRUPTED])
+        guard.daemon = True
+        guard.start()
+        raise KeyboardInterrupt
 
-    # Windows, and threads that are not the main one: asyncio's own handling of Ctrl-C has to do.
-    with contextlib.suppress(NotImplementedError, RuntimeError):
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, stop)
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
