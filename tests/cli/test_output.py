@@ -36,15 +36,21 @@ def test_what_a_terminal_would_obey_is_not_printed() -> None:
     assert shorten("a\nb" * 100, 10) == "a ba ba b…"
 
 
-def test_ids_are_whole_on_a_narrow_screen(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("columns", "is_wide"), [("60", False), ("200", True)])
+def test_ids_are_whole_or_not_there(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, columns: str, *, is_wide: bool
 ) -> None:
-    run_id = uuid4()
-    monkeypatch.setenv("COLUMNS", "60")
+    run_id, thread_id = uuid4(), uuid4()
+    monkeypatch.setenv("COLUMNS", columns)
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    row = {"run": run_id, "text": "long " * 5, "thread": thread_id}
 
-    print_rows([{"id": run_id, "text": "long " * 30}], {"run": "id", "text": "text"}, as_json=False, empty="")
+    print_rows([row], {"run": "run", "text": "text", "thread": "thread"}, as_json=False, empty="")
 
-    assert str(run_id) in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert str(run_id) in out
+    assert (str(thread_id) in out) is is_wide
+    assert ("thread" in out) is is_wide
 
 
 def test_brackets_are_no_markup(capsys: pytest.CaptureFixture[str]) -> None:

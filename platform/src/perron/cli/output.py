@@ -65,7 +65,7 @@ def print_rows(rows: Sequence[Row], columns: Mapping[str, str], *, as_json: bool
 
     Args:
         rows: All that programs get.
-        columns: What people see: title → key of the row.
+        columns: What people see: title → key of the row. On a narrow screen ids go, but for the first column's.
         empty: The sentence for people when there is no row: what to do next.
     """
     if as_json:
@@ -74,13 +74,28 @@ def print_rows(rows: Sequence[Row], columns: Mapping[str, str], *, as_json: bool
     if not rows:
         say(empty)
         return
+    screen = console()
+    table = _table(rows, columns)
+    if screen.measure(table, options=screen.options.update(max_width=_PIPE_WIDTH)).maximum > screen.width:
+        first, *others = columns.items()
+        narrow = dict([first, *((title, key) for title, key in others if not _is_id(rows, key))])
+        table = _table(rows, narrow)
+    screen.print(table)
+
+
+def _table(rows: Sequence[Row], columns: Mapping[str, str]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for title, key in columns.items():
-        is_id = any(isinstance(row.get(key), UUID) for row in rows)
-        table.add_column(title, no_wrap=is_id, overflow="fold", min_width=36 if is_id else None)
+    for number, (title, key) in enumerate(columns.items()):
+        # What comes first names the row, and is copied: it stays whole, the other columns give way.
+        width = max(len(cell(row.get(key))) for row in rows) if number == 0 else None
+        table.add_column(title, no_wrap=number == 0, min_width=width, overflow="fold")
     for row in rows:
         table.add_row(*[Text(cell(row.get(key))) for key in columns.values()])
-    console().print(table)
+    return table
+
+
+def _is_id(rows: Sequence[Row], key: str) -> bool:
+    return any(isinstance(row.get(key), UUID) for row in rows)
 
 
 def print_fields(fields: Row, *, as_json: bool) -> None:
