@@ -9,7 +9,7 @@ import pytest
 from perron import clock
 from perron.ids import new_id
 from perron.integrations.recorded import Match, Place, Recorded, is_other_superstep
-from perron.repositories.journal import RecordedCall
+from perron.repositories.recorded import RecordedCall
 
 
 def make_row(slot: str, fingerprint: bytes, *, state: str = "done", **values: Any) -> RecordedCall:

@@ -16,7 +16,7 @@ from perron.integrations.pending import Asking, Pending
 from perron.integrations.record import Record
 from perron.integrations.recorded import Place
 from perron.integrations.site import CallSite
-from perron.repositories.journal import Answer
+from perron.repositories.recorded import Answer
 
 T = TypeVar("T")
 

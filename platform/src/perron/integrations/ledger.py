@@ -19,7 +19,8 @@ from perron.integrations.node import NodeAttempt
 from perron.integrations.recorded import Recorded
 from perron.integrations.sealing import ThreadSeal
 from perron.integrations.slot import Slot
-from perron.repositories.journal import JournalRepository, Outcome, RecordedCall
+from perron.repositories.journal import JournalRepository
+from perron.repositories.recorded import Outcome, RecordedCall
 
 _RECONNECT_S = 0.2
 

@@ -20,7 +20,7 @@ from perron.integrations.recorded import Match, Place
 from perron.integrations.repeat import LookUp, SameKey
 from perron.integrations.site import CallSite
 from perron.integrations.slot import Slot
-from perron.repositories.journal import Answer, RecordedAttempt, RecordedCall
+from perron.repositories.recorded import Answer, RecordedAttempt, RecordedCall
 
 _POLL_S = 0.5
 _GONE = "no answer was recorded before its process was gone"

@@ -11,7 +11,7 @@ from perron.ids import CallId
 from perron.integrations.exchange import CallSpec
 from perron.integrations.openask import OpenAsk
 from perron.integrations.slot import Slot
-from perron.repositories.journal import RecordedCall
+from perron.repositories.recorded import RecordedCall
 
 
 def unknown_outcome(

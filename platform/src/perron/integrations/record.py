@@ -12,7 +12,8 @@ from perron.integrations.outcome import DOUBTFUL, Kind, Try
 from perron.integrations.redact import redact_body
 from perron.integrations.site import CallSite
 from perron.integrations.slot import Slot
-from perron.repositories.journal import Answer, JournalRepository, Outcome, RecordedCall
+from perron.repositories.journal import JournalRepository
+from perron.repositories.recorded import Answer, Outcome, RecordedCall
 
 _DETAIL_CHARS = 500
 

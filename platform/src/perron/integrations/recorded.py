@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from perron.integrations.slot import family
-from perron.repositories.journal import RecordedCall
+from perron.repositories.recorded import RecordedCall
 
 
 @dataclass(eq=False, slots=True)
