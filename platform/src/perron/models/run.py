@@ -65,7 +65,8 @@ class Run(Owned, Stamped, Base):
     kwargs: Mapped[dict[str, Any]] = mapped_column(server_default="{}")
     """{"input": …, "command": {…} | null, "config": {…}, "context": {…}, "stream_mode": […],
     "stream_subgraphs": false, "interrupt_before": … , "interrupt_after": …, "checkpoint": …,
-    "durability": "sync", "settings": {"agent": {…}, "<integration>": {…}}}; settings are frozen here."""
+    "is_branch": false, "durability": "sync", "settings": {"agent": {…}, "<integration>": {…}}}; the settings are
+    frozen here."""
     worker_id: Mapped[UUID | None]
     """Who executes it; no foreign key: a dead worker's row goes while its runs still name it."""
     output: Mapped[Any | None] = mapped_column(JSONB())

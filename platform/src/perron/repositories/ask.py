@@ -23,10 +23,11 @@ class AskRepository(BaseRepository[Ask]):
     not_found = AskNotFoundError
 
     async def get_open(self, thread_id: UUID, *, lock: bool = False) -> Sequence[Ask]:
-        """Return what a thread waits for, in the order asked."""
-        query = self.select().where(Ask.thread_id == thread_id, Ask.state == "open").order_by(Ask.ask_id)
+        """Return what a thread waits for, in the order asked, each with the run that stopped for it."""
+        query = self.select(joinedload(Ask.run, innerjoin=True))
+        query = query.where(Ask.thread_id == thread_id, Ask.state == "open").order_by(Ask.ask_id)
         if lock:
-            query = query.with_for_update(key_share=True)
+            query = query.with_for_update(key_share=True, of=Ask)
         return (await self.session.execute(query)).scalars().all()
 
     async def find_by_end(self, digits: str) -> Sequence[Ask]:

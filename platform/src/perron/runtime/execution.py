@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from typing import Any, cast
 
 import structlog
@@ -187,7 +188,7 @@ class Execution:
         agent = shared.registry.get_agent(run.graph_id)
         config = self._config()
         async with open_graph(agent, config=config, checkpointer=self._saver, store=shared.store) as compiled:
-            graph = guard_nodes(compiled, lambda task_id: swallowed(context, task_id))
+            graph = guard_nodes(compiled, partial(self._owed, context))
             self._writer.write("metadata", {"run_id": str(run.run_id), "attempt": run.attempt})
             given = await first_input(
                 run, shared.database, langgraph_schema=shared.settings.langgraph_schema, serde=self._saver.serde
@@ -277,8 +278,13 @@ class Execution:
             interrupt=_interrupt,
             progress=self._progress,
             sealed_namespaces=self._fence.sealed_namespaces,
-            is_branch=bool(run.kwargs.get("checkpoint_id")),
+            is_branch=bool(run.kwargs.get("checkpoint_id") or run.kwargs.get("is_branch")),
         )
+
+    def _owed(self, context: RunContext, task_id: str) -> BaseException | None:
+        """Return the interrupt that a task swallowed: its own, or that of a graph that its code ran."""
+        tasks = (task_id, *self._locator.inside.pop(task_id, ()))
+        return next((owed for owed in [swallowed(context, task) for task in tasks] if owed is not None), None)
 
     def _progress(self, value: Any) -> None:
         if "custom" in (self.run.kwargs.get("stream_mode") or ()):

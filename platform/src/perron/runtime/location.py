@@ -48,6 +48,8 @@ class Locator:
     def __init__(self, namespaces: set[str]) -> None:
         self._namespaces = namespaces
         self.tool_calls = ToolCalls()
+        self.inside: dict[str, set[str]] = {}
+        """Task id → the tasks inside it that calls belong to, of graphs that its code runs."""
 
     def __call__(self) -> TaskRef:
         """Return the innermost task whose graph writes checkpoints.
@@ -59,6 +61,9 @@ class Locator:
         levels = _levels(str(config.get("configurable", {}).get("checkpoint_ns", "")))
         for graph_ns, node, task_id in reversed(levels):
             if not graph_ns or graph_ns in self._namespaces:
+                for _, _, around in levels:
+                    if around != task_id:
+                        self.inside.setdefault(around, set()).add(task_id)
                 checkpoints = config["configurable"].get("checkpoint_map") or {}
                 return TaskRef(
                     task_id=task_id,

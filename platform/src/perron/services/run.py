@@ -142,10 +142,11 @@ class RunService:
                 run.cancel_action = "interrupt"
                 return run
             run.status = "interrupted"
+            run.epoch += 1  # one that was given back has events of its last epoch
             run.finished_at = DATABASE_NOW
             await session.flush()
             await RunEventRepository(session, caller).insert_last(
-                run_id, run.epoch, [("end", {"run_id": str(run_id), "status": run.status})], after_n=0
+                run_id, run.epoch, [("end", "", {"run_id": str(run_id), "status": run.status})], after_n=0
             )
             if await runs.find_head_id(thread_id) is None:
                 thread.status = "interrupted" if thread.interrupts else "idle"
@@ -257,7 +258,7 @@ class RunService:
             run.started_at = clock.now()
             if not is_new:
                 checkpoints = CheckpointRepository(session, schema=self._settings.langgraph_schema)
-                run.claimed_checkpoint_id = await checkpoints.find_newest(thread.thread_id)
+                run.claimed_checkpoint_id = await checkpoints.find_latest(thread.thread_id)
         await runs.insert(run, new_thread=thread if is_new else None)
         for ask, answer in closing.items():
             stored = await AskRepository(session, caller).answer(
@@ -321,8 +322,14 @@ class RunService:
             closing[by_id[ask_id]] = answer
         command = {**(run.kwargs.get("command") or {})}
         command["resume"] = clean({a.interrupt_id: resume_value(a, answer) for a, answer in closing.items()})[0]
-        run.kwargs = {**run.kwargs, "command": command}
+        is_branch = any(_is_branch(ask.run.kwargs) for ask in closing)
+        run.kwargs = {**run.kwargs, "command": command, "is_branch": is_branch}
         return closing
+
+
+def _is_branch(kwargs: Mapping[str, Any]) -> bool:
+    """Whether a run works on a branch: it started from an older checkpoint, or goes on from one that did."""
+    return bool(kwargs.get("checkpoint_id") or kwargs.get("is_branch"))
 
 
 def _answers_of(thread_id: UUID, waiting: Sequence[Ask], resume: Any) -> dict[UUID, Answer]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from perron.caller import Caller
+from perron.configuration import BEFORE_DATABASE, KEY_MATERIAL, PlatformSettings, read_toml
 from perron.database.engine import Database
 from perron.errors import ConfigurationError, PermissionDeniedError
 from perron.models.setting import SettingChange
@@ -17,7 +18,6 @@ from perron.repositories.setting import SettingRepository
 from perron.services.setting_field import Scope, SettingCatalogue, SettingField
 from perron.services.setting_source import check_sources, variable
 from perron.services.setting_value import SettingValues, Stored, place
-from perron.configuration import BEFORE_DATABASE, KEY_MATERIAL, PlatformSettings, read_toml
 
 Frozen = dict[str, dict[str, Any]]
 

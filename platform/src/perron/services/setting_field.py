@@ -12,9 +12,9 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import to_jsonable_python
 
+from perron.configuration import PlatformSettings
 from perron.errors import ConfigurationError, UnknownNameError
 from perron.plugins.registry import Registry
-from perron.configuration import PlatformSettings
 
 Scope = Literal["platform", "agent", "integration"]
 

@@ -8,9 +8,9 @@ import warnings
 from collections.abc import Collection, Mapping
 from typing import Any
 
+from perron.configuration import ENV_PREFIX
 from perron.errors import ConfigurationError, UnknownNameError, nearest
 from perron.services.setting_field import Scope, SettingCatalogue, SettingField
-from perron.configuration import ENV_PREFIX
 
 
 def variable(field: SettingField) -> str:

@@ -8,10 +8,10 @@ from typing import Any
 from pydantic import ValidationError
 
 from perron.caller import Caller
+from perron.configuration import PlatformSettings
 from perron.errors import ConfigurationError
 from perron.services.setting_field import Scope, SettingCatalogue, SettingField
 from perron.services.setting_source import outside
-from perron.configuration import PlatformSettings
 
 Stored = Mapping[tuple[str, str], Mapping[str, Any]]
 """What the database holds, by scope and subject: values by key."""
