@@ -258,8 +258,8 @@ class OutsidePlatformError(PerronError):
 
     def __init__(self, what: str) -> None:
         super().__init__(
-            f"{what} works only inside a run of the platform: start the graph with `Platform.run`, "
-            "or in a test with the fixture `platform` of `perron.testing`."
+            f"{what} works only inside a run of the platform: start the graph with `Platform.run`; a test opens "
+            "a platform with `Platform.open(database_url=...)` on the fixture `database_url` of perron.testing."
         )
 
 

@@ -14,6 +14,7 @@ import structlog
 from perron import clock
 from perron.caller import Caller
 from perron.database.outage import is_outage
+from perron.database.partitions import ensure_partitions
 from perron.ids import RunId, ThreadId, WorkerId, new_id
 from perron.models.worker import Worker as WorkerRow
 from perron.repositories.run import RunRepository
@@ -25,6 +26,7 @@ from perron.runtime.lease import Lease
 
 log = structlog.get_logger(__name__)
 
+_DAY_S = 86_400.0
 _STRAY_S = 2.0
 """How long a run may be this worker's before it starts to execute."""
 
@@ -48,6 +50,7 @@ class Worker:
         self._nudged = asyncio.Event()
         self._is_draining = False
         self._poller: asyncio.Task[None] | None = None
+        self._partitions_at = clock.boot_s()  # they were made when the platform was opened
         self._lease: Lease | None = None
 
     @property
@@ -158,8 +161,8 @@ class Worker:
                 if self._lease is None:
                     await self._register()
                 await self._stop_cancelled()
-                await self._give_back_strays()
                 await self._claim_due()
+                await self._give_back_strays()
             except Exception as exc:  # the door: whatever happens, the next poll tries again
                 if is_outage(exc):
                     log.warning("poll_failed", reason=str(exc))
@@ -231,6 +234,14 @@ class Worker:
                 if run.is_takeover:
                     self.nudge()
                     return
+
+    async def _make_partitions(self) -> None:
+        """Once a day: see that the events of the next weeks have their partitions."""
+        if clock.boot_s() - self._partitions_at < _DAY_S:
+            return
+        self._partitions_at = clock.boot_s()
+        async with self._shared.database.begin() as session:
+            await ensure_partitions(session)
 
     def _agents(self) -> Sequence[str]:
         return [name for name, registered in self._shared.registry.agents.items() if registered.agent is not None]
