@@ -173,7 +173,7 @@ async def test_a_setting_that_does_not_fit_is_named(shop_run: RunContext) -> Non
 
 def test_outside_a_run_the_sentence_names_the_fixture() -> None:
     with pytest.raises(
-        OutsidePlatformError, match=r"integration\(Shop\).*fixture `platform` of `perron\.testing`"
+        OutsidePlatformError, match=r"integration\(Shop\).*fixture `database_url` of perron\.testing"
     ):
         integration(Shop)
 

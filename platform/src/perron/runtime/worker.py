@@ -163,6 +163,7 @@ class Worker:
                 await self._stop_cancelled()
                 await self._claim_due()
                 await self._give_back_strays()
+                await self._make_partitions()
             except Exception as exc:  # the door: whatever happens, the next poll tries again
                 if is_outage(exc):
                     log.warning("poll_failed", reason=str(exc))
