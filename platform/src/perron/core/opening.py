@@ -46,6 +46,8 @@ class Opened:
     """What an open platform consists of."""
 
     shared: Services
+    live_settings: SettingService
+    """Made of the settings as they were given: `shared.settings` has the database's above them."""
     keys: KeyRing
     url: DatabaseUrl
     """Past a transaction pooler."""
@@ -142,7 +144,14 @@ async def _open_on(
             checkpoints=CheckpointLog(pool, schema=settings.database_schema),
             settings=settings,
         )
-        yield Opened(shared=shared, keys=keys, url=direct_url, is_embedded=is_embedded, worker_id=worker_id)
+        yield Opened(
+            shared=shared,
+            live_settings=stored,
+            keys=keys,
+            url=direct_url,
+            is_embedded=is_embedded,
+            worker_id=worker_id,
+        )
 
 
 async def _close_store(store: AsyncPostgresStore) -> None:

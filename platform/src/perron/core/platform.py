@@ -40,7 +40,6 @@ from perron.services.connection import ConnectionService
 from perron.services.health import HealthService
 from perron.services.plugin import PluginService
 from perron.services.run import RunService
-from perron.services.setting import SettingService
 from perron.services.thread import ThreadService
 from perron.services.timeline import TimelineService
 from perron.services.worker import WorkerService
@@ -74,7 +73,7 @@ class Platform:
         self.database_url = opened.url
         """The database in use, past a transaction pooler."""
         shared = opened.shared
-        self.live_settings = SettingService(shared.database, self.settings, shared.registry)
+        self.live_settings = opened.live_settings
         self.agents = AgentService(shared.database)
         self.plugins = PluginService(shared.database)
         self.threads = ThreadService(shared.database)
