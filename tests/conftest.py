@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -41,11 +42,24 @@ class Deployment:
         }
         return await self._stack.enter_async_context(Platform.open(agents=agents, **settings))
 
+    def connect(self) -> AbstractAsyncContextManager[psycopg.AsyncConnection[DictRow]]:
+        """Open a connection past all of Perron."""
+        return _connect(self.url)
+
+    async def waits_for_a_lock(self) -> None:
+        """Return when a connection of the database waits for another one's lock."""
+        async with self.connect() as connection:
+            while True:
+                cursor = await connection.execute(
+                    "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+                    " AND datname = current_database()"
+                )
+                if await cursor.fetchone():
+                    return
+
     async def sql(self, statement: str, *arguments: object) -> list[DictRow]:
         """Run a statement past all of Perron, and return its rows."""
-        async with await psycopg.AsyncConnection.connect(
-            self.url, autocommit=True, row_factory=dict_row
-        ) as connection:
+        async with self.connect() as connection:
             cursor = await connection.execute(statement, arguments)
             return await cursor.fetchall() if cursor.description else []
 
@@ -56,6 +70,19 @@ class Deployment:
 
     async def close(self) -> None:
         await self._stack.aclose()
+
+
+@asynccontextmanager
+async def _connect(url: str) -> AsyncIterator[psycopg.AsyncConnection[DictRow]]:
+    async with await psycopg.AsyncConnection.connect(url, autocommit=True, row_factory=dict_row) as connection:
+        yield connection
+
+
+async def until(condition: Callable[[], bool], *, timeout_s: float = 20.0) -> None:
+    """Let the loop run until a condition holds."""
+    async with asyncio.timeout(timeout_s):
+        while not condition():  # noqa: ASYNC110  # what is waited for has no event
+            await asyncio.sleep(0.005)
 
 
 @pytest.fixture

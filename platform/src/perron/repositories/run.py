@@ -118,6 +118,11 @@ class RunRepository(BaseRepository[Run]):
             statement = statement.add_cte(made.cte("made"))
         await self.session.execute(statement)
 
+    async def find_held(self, worker_id: UUID) -> Sequence[tuple[UUID, int]]:
+        """Return (run_id, epoch) of all runs that are running under this worker."""
+        query = select(Run.run_id, Run.epoch).where(Run.status == "running", Run.worker_id == worker_id)
+        return [(row.run_id, row.epoch) for row in await self.session.execute(query)]
+
     async def end(self, run_id: UUID, *, epoch: int, **values: Any) -> bool:
         """Move a run that is `running` under this epoch to what `values` say; False when it is not."""
         statement = (

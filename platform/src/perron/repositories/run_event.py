@@ -25,12 +25,23 @@ class RunEventRepository(BaseRepository[RunEvent]):
     model = RunEvent
 
     async def insert_last(
-        self, run_id: UUID, epoch: int, events: Sequence[tuple[str, Any]], *, after_n: int
+        self, run_id: UUID, epoch: int, events: Sequence[tuple[str, str, Any]], *, after_n: int
     ) -> None:
-        """Insert a run's closing events behind number `after_n`; in the transaction that ends the run."""
+        """Insert an epoch's last events, as (event, namespace, payload), behind number `after_n`.
+
+        Without a fence: in a transaction that takes the run from its worker.
+        """
         rows = [
-            {"run_id": run_id, "epoch": epoch, "n": n, "n_first": n, "event": event, "payload": payload}
-            for n, (event, payload) in enumerate(events, start=after_n + 1)
+            {
+                "run_id": run_id,
+                "epoch": epoch,
+                "n": n,
+                "n_first": n,
+                "event": event,
+                "namespace": namespace,
+                "payload": payload,
+            }
+            for n, (event, namespace, payload) in enumerate(events, start=after_n + 1)
         ]
         await self.session.execute(insert(RunEvent), rows)
 
