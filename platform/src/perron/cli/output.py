@@ -172,6 +172,8 @@ def duration(seconds: float) -> str:
 def _long(value: Any) -> str:
     if isinstance(value, datetime):
         return f"{value.astimezone().isoformat(sep=' ', timespec='seconds')} ({ago(value)})"
+    if isinstance(value, list) and all(isinstance(item, str | UUID) for item in value):
+        return plain(", ".join(map(str, value))) or NOTHING
     if isinstance(value, dict | list) and value:
         return plain(json.dumps(clean(value)[0], indent=2, ensure_ascii=False))
     return cell(value)

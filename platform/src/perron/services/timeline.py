@@ -95,8 +95,9 @@ def _payload(event: RunEvent) -> dict[str, Any]:
 
 def _of_calls(calls: Sequence[Call], steps: dict[str, datetime]) -> Iterator[Entry]:
     for call in calls:
-        # Events are written beside the calls: a call may be in the database a moment before its step.
-        at = max(call.created_at, steps.get(call.task_id, call.created_at))
+        # A read is recorded when it is over. Events are written beside the calls: a call may come before its step.
+        begun_at = min([call.created_at, *(attempt.sent_at for attempt in call.attempts)])
+        at = max(begun_at, steps.get(call.task_id, begun_at))
         yield Entry(
             "call",
             at,
