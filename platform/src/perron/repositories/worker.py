@@ -53,9 +53,14 @@ class WorkerRepository(BaseRepository[Worker]):
         )
 
     async def terminate_backends(self, worker_id: UUID) -> int:
-        """End the connections of a dead worker that still hold locks; return how many there were."""
+        """End the connections of a dead worker that still hold locks of rows; return how many there were.
+
+        Those that only read may be of use: the process may live and have registered anew.
+        """
         query = text(
-            "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
-            " WHERE application_name LIKE :name AND pid <> pg_backend_pid()"
+            "SELECT count(pg_terminate_backend(a.pid)) FROM pg_stat_activity a"
+            " WHERE a.application_name LIKE :name AND a.pid <> pg_backend_pid() AND EXISTS ("
+            "SELECT 1 FROM pg_locks l WHERE l.pid = a.pid AND l.granted"
+            " AND l.mode IN ('RowShareLock', 'RowExclusiveLock'))"
         )
         return int((await self.session.execute(query, {"name": f"%{worker_id}%"})).scalar_one())
