@@ -6,13 +6,12 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Text, cast, func, select, update
+from sqlalchemy import Text, cast, func, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import joinedload
 
 from perron.errors import AskNotFoundError
 from perron.models.ask import Ask, AskAnswer
-from perron.models.run import Run
 from perron.repositories.base import BaseRepository
 
 
@@ -67,19 +66,6 @@ class AskRepository(BaseRepository[Ask]):
             return False
         await self.session.execute(update(Ask).where(Ask.ask_id == ask_id).values(state="answered"))
         return True
-
-    async def count_answers(
-        self, thread_id: UUID, interrupt_ids: Sequence[str], *, before_seq: int
-    ) -> dict[str, int]:
-        """Count, by interrupt id, the answers that runs before this place in line have brought."""
-        query = (
-            select(Ask.interrupt_id, func.count())
-            .join(AskAnswer, AskAnswer.ask_id == Ask.ask_id)
-            .join(Run, Run.run_id == AskAnswer.run_id)
-            .where(Ask.thread_id == thread_id, Ask.interrupt_id.in_(list(interrupt_ids)), Run.seq < before_seq)
-            .group_by(Ask.interrupt_id)
-        )
-        return {row[0]: row[1] for row in await self.session.execute(query)}
 
     async def transfer(self, thread_id: UUID, *, to: str) -> None:
         """Make all asks of a thread another principal's."""

@@ -39,16 +39,31 @@ class CheckpointRepository:
         result: str | None = (await self._session.execute(query, {"thread_id": str(thread_id)})).scalar_one()
         return result
 
-    async def get_interrupt_writes(self, thread_id: UUID) -> list[dict[str, Any]]:
-        """Return the interrupts and resume values that tasks have stored, as LangGraph serialised them.
+    async def find_latest(self, thread_id: UUID) -> str | None:
+        """Return the id of the latest checkpoint of the thread or of a subgraph in it; None where it has none."""
+        query = text(
+            f"SELECT max(checkpoint_id) FROM {self._schema}.checkpoints"  # noqa: S608  # a checked identifier
+            " WHERE thread_id = :thread_id"
+        )
+        result: str | None = (await self._session.execute(query, {"thread_id": str(thread_id)})).scalar_one()
+        return result
+
+    async def get_interrupts(self, thread_id: UUID) -> list[dict[str, Any]]:
+        """Return what each task asked last, as LangGraph serialised it, and whether it has ended since.
 
         Returns:
-            Rows of checkpoint_ns, checkpoint_id, task_id, channel, type, blob.
+            Rows of checkpoint_ns, task_id, type, blob, is_finished.
         """
-        query = text(
-            "SELECT checkpoint_ns, checkpoint_id, task_id, channel, type, blob"  # noqa: S608  # a checked identifier
-            f" FROM {self._schema}.checkpoint_writes"
-            " WHERE thread_id = :thread_id AND channel IN ('__interrupt__', '__resume__')"
-        )
+        # A task has ended when it has stored anything but control writes: see langgraph.pregel._task_status.
+        query = text(f"""
+            SELECT w.checkpoint_ns, w.task_id, w.type, w.blob, EXISTS (
+                SELECT FROM {self._schema}.checkpoint_writes AS o
+                WHERE o.thread_id = w.thread_id AND o.checkpoint_ns = w.checkpoint_ns
+                    AND o.checkpoint_id = w.checkpoint_id AND o.task_id = w.task_id
+                    AND o.channel NOT IN ('__interrupt__', '__resume__', '__error__', '__error_source_node__')
+            ) AS is_finished
+            FROM {self._schema}.checkpoint_writes AS w
+            WHERE w.thread_id = :thread_id AND w.channel = '__interrupt__'
+        """)  # noqa: S608  # a checked identifier
         rows = await self._session.execute(query, {"thread_id": str(thread_id)})
         return [dict(row) for row in rows.mappings()]

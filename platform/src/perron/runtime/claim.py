@@ -116,9 +116,9 @@ async def _claim(
             return None
     elif run.not_before is not None and not await runs.is_due(run_id):
         return None
-    newest = await CheckpointRepository(session, schema=langgraph_schema).find_newest(thread_id)
-    if newest != run.claimed_checkpoint_id:
-        run.claimed_checkpoint_id = newest
+    latest = await CheckpointRepository(session, schema=langgraph_schema).find_latest(thread_id)
+    if latest != run.claimed_checkpoint_id:
+        run.claimed_checkpoint_id = latest
         run.attempt = 0
     run.status = "running"
     run.epoch += 1

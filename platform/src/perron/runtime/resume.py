@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from langgraph.checkpoint.serde.base import SerializerProtocol
 from langgraph.types import Command, Send
 
-from perron.caller import Caller
 from perron.database.engine import Database
-from perron.repositories.ask import AskRepository
 from perron.repositories.checkpoint import CheckpointRepository
 from perron.runtime.claim import ClaimedRun
 
@@ -20,8 +20,8 @@ async def first_input(
     """Return what to hand to the graph: the input or command once, later attempts what is still to be told.
 
     Answers are stored by LangGraph only when their own task ends. So each attempt gets the map again, less the
-    answers that tasks have taken already: a second `interrupt()` of the same node has the same id, and would
-    take the first one's answer.
+    answers that tasks have taken already: LangGraph refuses those, and a second `interrupt()` of the same node
+    could take the first one's.
     """
     command = run.kwargs.get("command") or {}
     resume = command.get("resume")
@@ -46,27 +46,46 @@ async def _untaken(
     serde: SerializerProtocol,
 ) -> dict[str, Any]:
     async with database.begin() as session:
-        writes = await CheckpointRepository(session, schema=langgraph_schema).get_interrupt_writes(run.thread_id)
-        earlier = await AskRepository(session, Caller.system()).count_answers(
-            run.thread_id, list(resume), before_seq=run.seq
+        rows = await CheckpointRepository(session, schema=langgraph_schema).get_interrupts(run.thread_id)
+    stopped = [
+        _Stopped(
+            row["checkpoint_ns"],
+            row["task_id"],
+            {interrupt.id for interrupt in serde.loads_typed((row["type"], row["blob"]))},
+            row["is_finished"],
         )
-    waiting: set[str] = set()
-    taken: dict[str, int] = {}
-    tasks: dict[tuple[str, str, str], dict[str, Any]] = {}
-    for row in writes:
-        key = (row["checkpoint_ns"], row["checkpoint_id"], row["task_id"])
-        tasks.setdefault(key, {})[row["channel"]] = serde.loads_typed((row["type"], row["blob"]))
-    for stored in tasks.values():
-        answers = stored.get("__resume__", [])
-        count = len(answers) if isinstance(answers, list) else 1
-        for interrupt in stored.get("__interrupt__", ()):
-            waiting.add(interrupt.id)
-            taken[interrupt.id] = max(taken.get(interrupt.id, 0), count)
-    return {
-        interrupt_id: value
-        for interrupt_id, value in resume.items()
-        if interrupt_id in waiting and taken[interrupt_id] <= earlier.get(interrupt_id, 0)
-    }
+        for row in rows
+    ]
+    return {interrupt_id: value for interrupt_id, value in resume.items() if _waits(interrupt_id, stopped)}
+
+
+@dataclass(frozen=True, slots=True)
+class _Stopped:
+    """A task and what it asked last."""
+
+    checkpoint_ns: str
+    task_id: str
+    interrupt_ids: set[str]
+    is_finished: bool
+
+    def is_inside(self, other: _Stopped) -> bool:
+        """Whether this task belongs to a subgraph that the other one runs."""
+        return any(part.endswith(f":{other.task_id}") for part in self.checkpoint_ns.split("|"))
+
+
+def _waits(interrupt_id: str, stopped: Sequence[_Stopped]) -> bool:
+    """Whether the task that asked this has neither ended nor asked something else since.
+
+    A task around it still says what it said when it stopped: the word of the innermost one counts.
+    """
+    asking = [task for task in stopped if interrupt_id in task.interrupt_ids]
+    if not asking or any(task.is_finished for task in asking):
+        return False
+    for task in asking:
+        inside = [other for other in stopped if other.is_inside(task)]
+        if inside and not any(other in asking for other in inside):
+            return False
+    return True
 
 
 def _goto(goto: Any) -> list[str | Send]:
