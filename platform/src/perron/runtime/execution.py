@@ -141,10 +141,9 @@ class Execution:
         context = self._context()
         try:
             return await self._run_in_time(context)
-        except GraphDrained:
+        except (GraphDrained, LeaseLostError):
+            # A lease that was out for a moment may be this worker's again, and nobody else would take the run.
             await self._give_back()
-            return None
-        except LeaseLostError:
             return None
         except asyncio.CancelledError as exc:
             task = asyncio.current_task()
