@@ -88,7 +88,8 @@ class Lease:
         ) as connection:
             while not self._stopped.is_set():
                 sent_at = clock.boot_s()
-                if connection.execute(self._statement, (self.worker_id,)).rowcount == 0:
+                beat = connection.execute(self._statement, (self.worker_id,))
+                if beat.rowcount == 0 and not failpoints.hit("lease"):
                     self._until = 0.0
                     self._stopped.set()
                     self._on_lost()
