@@ -31,9 +31,9 @@ class RunRepository(BaseRepository[Run]):
         """Return the run with what waits for a person in it, and the answers."""
         return await self.get(run_id, selectinload(Run.asks).joinedload(Ask.answer))
 
-    async def find_by_idempotency_key(self, key: str) -> Run | None:
-        """Return the caller's run that was created under this key."""
-        query = self.select().where(Run.idempotency_key == key, Run.owner == self.caller.principal)
+    async def find_by_idempotency_key(self, key: str, *, owner: str) -> Run | None:
+        """Return the owner's run that was created under this key."""
+        query = self.select().where(Run.idempotency_key == key, Run.owner == owner)
         return (await self.session.execute(query)).scalar_one_or_none()
 
     async def search(

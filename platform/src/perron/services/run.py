@@ -234,9 +234,10 @@ class RunService:
         worker_id: WorkerId | None,
     ) -> Run:
         runs = RunRepository(session, caller)
-        if body.idempotency_key and (known := await runs.find_by_idempotency_key(body.idempotency_key)):
-            return known
         thread, is_new = await self._thread(session, caller, body)
+        key = body.idempotency_key
+        if key and (known := await runs.find_by_idempotency_key(key, owner=thread.owner)):
+            return known
         if is_new and (answers or (body.command and body.command.resume is not None)):
             raise NotWaitingError(f"The thread {thread.thread_id} is new: nothing waits in it for an answer.")
         run.thread_id = thread.thread_id
@@ -253,12 +254,12 @@ class RunService:
                 "graph_id": run.graph_id,
                 "assistant_id": str(run.assistant_id),
             }
-        if worker_id is not None and is_head and run.not_before is None:
-            run.status, run.epoch, run.attempt, run.worker_id = "running", 1, 1, worker_id
-            run.started_at = clock.now()
-            if not is_new:
-                checkpoints = CheckpointRepository(session, schema=self._settings.langgraph_schema)
-                run.claimed_checkpoint_id = await checkpoints.find_latest(thread.thread_id)
+        starts = worker_id is not None and is_head and run.not_before is None
+        run.status, run.epoch, run.attempt = ("running", 1, 1) if starts else ("pending", 0, 0)
+        run.worker_id, run.started_at = (worker_id, clock.now()) if starts else (None, None)
+        if starts and not is_new:
+            checkpoints = CheckpointRepository(session, schema=self._settings.langgraph_schema)
+            run.claimed_checkpoint_id = await checkpoints.find_newest(thread.thread_id)
         await runs.insert(run, new_thread=thread if is_new else None)
         for ask, answer in closing.items():
             stored = await AskRepository(session, caller).answer(
@@ -288,7 +289,8 @@ class RunService:
             interrupts={},
         )
         if body.thread_id is not None and await threads.find_any(body.thread_id) is not None:
-            raise ThreadNotFoundError(body.thread_id)  # somebody else's
+            # Made meanwhile, or somebody else's.
+            return await threads.get(body.thread_id, lock=True), False
         return thread, True
 
     async def _closing(
