@@ -12,10 +12,10 @@ import yaml
 from dotenv import dotenv_values
 from langgraph.graph.state import CompiledStateGraph
 
+from perron.configuration import load_settings, read_toml
 from perron.database.url import DatabaseUrl
 from perron.integrations.integration import Integration
 from perron.plugins.loader import load_plugins
-from perron.configuration import load_settings, read_toml
 
 ROOT = Path(__file__).resolve().parent.parent
 CONFIG = ROOT / "config"

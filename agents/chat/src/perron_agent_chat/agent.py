@@ -6,7 +6,7 @@ from perron_agent_chat.graph import USES, build
 
 agent = Agent(
     "chat",
-    build,
+    build(),
     description="Talks with any chat model, and does with tools what its settings allow.",
     settings=Config,
     uses=USES,

@@ -7,7 +7,7 @@ from perron_desk import Desk
 
 agent = Agent(
     "triage",
-    build,
+    build(),
     description="Sorts requests of a bank's customers and does what they need, or asks a person.",
     settings=Config,
     uses=[Desk.customer, Desk.freeze_card, Desk.open_ticket, Desk.refund, Desk.send_message],
