@@ -4,19 +4,42 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import operator
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import psycopg
 import pytest
+from langchain_core.runnables import RunnableLambda
+from langgraph.graph import END, START, StateGraph
 from psycopg.rows import DictRow, dict_row
+from typing_extensions import TypedDict
 
 from perron.core.platform import Platform
 from perron.plugins.agent import Agent
 
 KEY = base64.b64encode(bytes(range(32))).decode()
+
+
+class State(TypedDict, total=False):
+    """A text, and what has happened in order."""
+
+    text: str
+    log: Annotated[list[str], operator.add]
+
+
+def chain(*nodes: Callable[[State], Any], name: str = "agent") -> Agent:
+    """Make an agent of nodes that run one after the other, each under its function's name."""
+    builder = StateGraph(State)
+    names = [node.__name__ for node in nodes]
+    for node in nodes:
+        builder.add_node(node.__name__, RunnableLambda(node))
+    for before, after in pairwise([START, *names, END]):
+        builder.add_edge(before, after)
+    return Agent(name, builder)
 
 
 class Deployment:

@@ -12,7 +12,7 @@ from uuid import UUID
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.types import Command as GraphCommand
-from langgraph.types import StateSnapshot
+from langgraph.types import Send, StateSnapshot
 from pydantic import ValidationError
 
 from perron.caller import Caller
@@ -236,7 +236,7 @@ class Platform:
 
     async def _create(self, agent: str, given: Any, *, thread_id: UUID | str | None, **options: Any) -> Run:
         if isinstance(given, GraphCommand):
-            given, options["command"] = None, {"update": given.update, "resume": given.resume, "goto": given.goto}
+            given, options["command"] = None, _wire(given)
         try:
             body = RunCreate(
                 assistant_id=agent,
@@ -249,23 +249,19 @@ class Platform:
         return await self._put_in_line(body)
 
     async def _put_in_line(self, body: RunCreate, *, answers: Mapping[UUID, Answer] | None = None) -> Run:
-        worker = self._worker
         registered = self.registry.agents.get(body.assistant_id)
         if registered is not None and registered.agent is not None:
             await check_input(registered.agent, body.input)
-        run = await self.runs.create(
-            self.caller,
-            body,
-            answers=answers,
-            worker_id=worker.worker_id if worker and worker.has_room else None,
-        )
-        if worker is not None:
+        if (worker := self._worker) is None:
+            return await self.runs.create(self.caller, body, answers=answers)
+        with worker.room() as worker_id:
+            run = await self.runs.create(self.caller, body, answers=answers, worker_id=worker_id)
             if run.status == "running" and run.epoch == 1 and run.worker_id == worker.worker_id:
                 if worker.task_of(RunId(run.run_id)) is None:
                     worker.execute(ClaimedRun.of(run))
             else:
                 worker.nudge()
-        return run
+            return run
 
     async def _finished(self, run: Run) -> RunResult:
         run_id = RunId(run.run_id)
@@ -366,6 +362,14 @@ def _result_here(run: Run, task: asyncio.Task[Outcome | None]) -> RunResult | No
         error=outcome.error,
         waiting=(),
     )
+
+
+def _wire(command: GraphCommand[Any]) -> dict[str, Any]:
+    """Write LangGraph's command as the SDK's."""
+    goto = command.goto if isinstance(command.goto, Sequence) else [command.goto]
+    targets = [goto] if isinstance(goto, str) else list(goto)
+    sent = [{"node": t.node, "input": t.arg} if isinstance(t, Send) else t for t in targets]
+    return {"update": command.update, "resume": command.resume, "goto": sent}
 
 
 def _uuid(value: UUID | str, kind: str) -> UUID:

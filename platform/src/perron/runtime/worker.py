@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from importlib.metadata import version
 
@@ -48,6 +49,7 @@ class Worker:
         self._strays: dict[tuple[RunId, int], float] = {}
         """(run, epoch) → when it was first seen that this worker holds the run and does not execute it."""
         self._nudged = asyncio.Event()
+        self._reserved = 0
         self._is_draining = False
         self._poller: asyncio.Task[None] | None = None
         self._partitions_at = clock.boot_s()  # they were made when the platform was opened
@@ -60,9 +62,22 @@ class Worker:
         return lease.worker_id if lease is not None and lease.is_held and not self._is_draining else None
 
     @property
-    def has_room(self) -> bool:
-        """Whether another run may start here now."""
-        return len(self._tasks) < self._shared.settings.concurrency
+    def _room(self) -> int:
+        return self._shared.settings.concurrency - len(self._tasks) - self._reserved
+
+    @contextmanager
+    def room(self) -> Iterator[WorkerId | None]:
+        """Keep room for a run that is created in the block as claimed by this worker.
+
+        Yields the worker's id; None when it has no room, or may claim nothing now.
+        """
+        worker_id = self.worker_id if self._room > 0 else None
+        kept = 0 if worker_id is None else 1
+        self._reserved += kept
+        try:
+            yield worker_id
+        finally:
+            self._reserved -= kept
 
     async def start(self) -> None:
         """Register, begin to beat, and look for work."""
@@ -211,7 +226,7 @@ class Worker:
         self._broken.intersection_update(run_id for run_id, _ in strays)
 
     async def _claim_due(self) -> None:
-        room = self._shared.settings.concurrency - len(self._tasks)
+        room = self._room
         if room <= 0 or self.worker_id is None:
             return
         # One at a time of those that died with their worker: a run that kills its process takes no other along.
@@ -221,7 +236,7 @@ class Worker:
                 agents=self._agents(), limit=room, rescues=rescues
             )
         for run_id, thread_id in due:
-            if self.worker_id is None or not self.has_room:
+            if self.worker_id is None or self._room <= 0:
                 return
             run = await claim(
                 self._shared.database,
