@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Generator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass
+from functools import partial
 from types import TracebackType
 from typing import Any
 from uuid import UUID
@@ -19,6 +20,7 @@ from perron.caller import Caller
 from perron.configuration import PlatformSettings, load_settings
 from perron.core.opening import Opened, open_parts
 from perron.core.result import RunResult, result_of
+from perron.database.outage import outlast
 from perron.errors import InvalidInputError
 from perron.ids import RunId, ThreadId
 from perron.models.run import ACTIVE, Run
@@ -273,7 +275,7 @@ class Platform:
                     await asyncio.wait([task])
                     if (result := _result_here(run, task)) is not None:
                         return result
-                run = await self.runs.get(self.caller, run_id)
+                run = await outlast(partial(self.runs.get, self.caller, run_id), pause_s=self.settings.poll_s)
                 if run.status not in ACTIVE:
                     return result_of(run, self.resume)
                 try:

@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import ssl
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
 import asyncpg
 import psycopg
 import psycopg_pool
 from sqlalchemy import exc as sa
 
+from perron import clock
 from perron.database.url import DatabaseUrl
 from perron.errors import DatabaseUnavailableError
 
 DatabaseError = sa.DBAPIError
 """What PostgreSQL refuses, through our engine; `sqlstate` tells what it was."""
 
+T = TypeVar("T")
+
 DEADLOCK = "40P01"
 UNIQUE_VIOLATION = "23505"
+
+_OUTAGE_S = 60.0
 
 _STATES = {
     "28P01": "the password of the user is wrong",
@@ -48,6 +56,24 @@ def is_outage(error: BaseException) -> bool:
         return error.connection_invalidated
     # Without a code psycopg's OperationalError and asyncpg's InterfaceError come from a lost connection.
     return isinstance(error, (psycopg.OperationalError, asyncpg.InterfaceError, ConnectionError))
+
+
+async def outlast(read: Callable[[], Awaitable[T]], *, pause_s: float) -> T:
+    """Return what `read` returns, and try again while the database is away, for up to a minute.
+
+    For those who wait for something that goes on without them: a restart of the server is no news to them.
+
+    Raises:
+        DatabaseUnavailableError: It was away for longer.
+    """
+    give_up_at = clock.boot_s() + _OUTAGE_S
+    while True:
+        try:
+            return await read()
+        except DatabaseUnavailableError:
+            if clock.boot_s() >= give_up_at:
+                raise
+        await asyncio.sleep(pause_s)
 
 
 def unavailable(url: DatabaseUrl, error: BaseException, *, timeout_s: float) -> DatabaseUnavailableError:

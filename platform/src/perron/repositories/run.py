@@ -70,6 +70,11 @@ class RunRepository(BaseRepository[Run]):
         query = select(Run.run_id).where(Run.run_id == run_id, Run.not_before <= func.clock_timestamp())
         return (await self.session.execute(query)).first() is not None
 
+    async def is_active(self, run_id: UUID) -> bool:
+        """Say whether a run, whoever's it is, is pending or running."""
+        query = select(Run.run_id).where(Run.run_id == run_id, Run.status.in_(ACTIVE))
+        return (await self.session.execute(query)).first() is not None
+
     async def find_due(self, *, agents: Sequence[str], limit: int, rescues: bool) -> Sequence[tuple[UUID, UUID]]:
         """Return (run_id, thread_id) of heads that a worker with these agents may claim.
 

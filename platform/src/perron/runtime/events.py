@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -17,10 +18,11 @@ from perron.caller import Caller
 from perron.database.checkpoint_pool import CheckpointPool
 from perron.database.encoding import dumps, loads
 from perron.database.engine import Database
-from perron.database.outage import is_outage
+from perron.database.outage import is_outage, outlast
 from perron.errors import LeaseLostError
 from perron.ids import RunId
 from perron.models.run_event import RunEvent
+from perron.repositories.run import RunRepository
 from perron.repositories.run_event import APPEND, RunEventRepository
 
 FENCED = "PN001"
@@ -194,22 +196,38 @@ class EventReader:
     async def follow(
         self, caller: Caller, run_id: RunId, *, after: tuple[int, int] = (0, 0)
     ) -> AsyncIterator[RunEvent]:
-        """Yield the run's events after (epoch, n), the last one being `end`."""
+        """Yield the run's events after (epoch, n), the last one being `end`.
+
+        Raises:
+            DatabaseUnavailableError: The database was away for long.
+        """
+        has_ended = False
         with self._bells.listen(run_id) as rung:
             while True:
                 rung.clear()
-                async with self._database.begin() as session:
-                    epoch, n = after
-                    rows = await RunEventRepository(session, caller).get_after(
-                        run_id, epoch=epoch, n=n, limit=_BATCH
-                    )
+                rows = await outlast(partial(self._read, caller, run_id, after), pause_s=self._poll_s)
                 for row in rows:
                     after = (row.epoch, row.n)
                     yield row
                     if row.event == LAST_EVENT:
                         return
-                if not rows:
-                    try:
-                        await asyncio.wait_for(rung.wait(), self._poll_s)
-                    except TimeoutError:
-                        continue
+                if rows:
+                    continue
+                if has_ended:
+                    return  # `after` is the end already, or the events are gone
+                has_ended = await outlast(partial(self._has_ended, run_id), pause_s=self._poll_s)
+                if has_ended:
+                    continue  # what came with the end may have come after the look
+                try:
+                    await asyncio.wait_for(rung.wait(), self._poll_s)
+                except TimeoutError:
+                    continue
+
+    async def _read(self, caller: Caller, run_id: RunId, after: tuple[int, int]) -> Sequence[RunEvent]:
+        epoch, n = after
+        async with self._database.begin() as session:
+            return await RunEventRepository(session, caller).get_after(run_id, epoch=epoch, n=n, limit=_BATCH)
+
+    async def _has_ended(self, run_id: RunId) -> bool:
+        async with self._database.begin() as session:
+            return not await RunRepository(session, Caller.system()).is_active(run_id)
