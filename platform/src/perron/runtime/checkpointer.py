@@ -205,6 +205,7 @@ class FencedSaver(AsyncPostgresSaver):
             AgentError: They would come back as something else.
         """
         check_writes(writes, self.serde)
+        failpoints.hit("writes.before")
         await super().aput_writes(config, writes, task_id, task_path)
         self.fence.written(config["configurable"]["checkpoint_ns"], "")
 
