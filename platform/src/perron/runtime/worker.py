@@ -16,6 +16,7 @@ from perron import clock
 from perron.caller import Caller
 from perron.database.outage import is_outage
 from perron.database.partitions import ensure_partitions
+from perron.errors import DatabaseUnavailableError
 from perron.ids import RunId, ThreadId, WorkerId, new_id
 from perron.models.worker import Worker as WorkerRow
 from perron.repositories.run import RunRepository
@@ -101,8 +102,11 @@ class Worker:
                 await asyncio.wait(late)
         if self._lease is not None:
             await asyncio.to_thread(self._lease.stop)
-            async with self._shared.database.begin() as session:
-                await WorkerRepository(session, Caller.system()).delete(self._lease.worker_id)
+            try:
+                async with self._shared.database.begin() as session:
+                    await WorkerRepository(session, Caller.system()).delete(self._lease.worker_id)
+            except DatabaseUnavailableError as exc:  # then its lease ends by itself
+                log.warning("worker_not_unregistered", reason=str(exc))
 
     def nudge(self) -> None:
         """Look for work now instead of at the next poll."""
