@@ -29,6 +29,14 @@ class AskRepository(BaseRepository[Ask]):
             query = query.with_for_update(key_share=True, of=Ask)
         return (await self.session.execute(query)).scalars().all()
 
+    async def drop_open(self, thread_id: UUID) -> None:
+        """Drop what a thread waits for: it goes on without."""
+        await self.session.execute(
+            update(Ask)
+            .where(Ask.thread_id == thread_id, Ask.state == "open", *self.visible())
+            .values(state="dropped")
+        )
+
     async def find_by_end(self, digits: str) -> Sequence[Ask]:
         """Return up to two asks whose id ends so. People copy ends: the beginning of a uuid7 is the time."""
         ends_so = func.replace(cast(Ask.ask_id, Text), "-", "").endswith(digits, autoescape=True)

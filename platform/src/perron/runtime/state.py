@@ -8,6 +8,7 @@ from typing import Any
 
 import psycopg
 from langchain_core.runnables import RunnableConfig
+from langgraph.errors import InvalidUpdateError
 from langgraph.pregel import Pregel
 from langgraph.types import StateSnapshot
 
@@ -15,6 +16,7 @@ from perron.caller import Caller
 from perron.database.encoding import clean
 from perron.errors import CheckpointMovedError, InvalidInputError, ThreadBusyError, ThreadNotFoundError
 from perron.ids import ThreadId
+from perron.repositories.ask import AskRepository
 from perron.repositories.checkpoint import CheckpointRepository
 from perron.repositories.thread import ThreadRepository
 from perron.runtime.checkpointer import FencedSaver, ThreadFence
@@ -80,19 +82,21 @@ class ThreadStates:
                 written = await graph.aupdate_state(config, values, as_node=as_node)
             except psycopg.Error as exc:
                 raise _refused(thread_id, exc) from exc
-            except (ValueError, KeyError, TypeError) as exc:
+            except (InvalidUpdateError, ValueError, KeyError, TypeError) as exc:
                 raise InvalidInputError(f"The state of thread {thread_id} cannot be updated: {exc}") from exc
             newest = await graph.aget_state({"configurable": {"thread_id": str(thread_id)}})
             await self._show(thread_id, newest)
             return written
 
     async def _show(self, thread_id: ThreadId, state: StateSnapshot) -> None:
-        """Bring the thread's row up to the state that was written."""
+        """Bring the thread's row up to the state that was written: what waited before has another task id now."""
         async with self._shared.database.begin() as session:
             thread = await ThreadRepository(session, Caller.system()).find_any(thread_id, lock=True)
             if thread is not None and thread.status != "busy":
                 thread.values = clean(state.values)[0]
                 thread.status = "interrupted" if state.next else "idle"
+                thread.interrupts = {}
+                await AskRepository(session, Caller.system(thread.tenant)).drop_open(thread_id)
 
     @asynccontextmanager
     async def _graph(
