@@ -35,7 +35,7 @@ class RunCreate(BaseModel):
     metadata: dict[str, Any] = Field(default_factory=dict)
     config: dict[str, Any] = Field(default_factory=dict)
     context: dict[str, Any] = Field(default_factory=dict)
-    stream_mode: Annotated[list[StreamMode], BeforeValidator(_as_list)] = Field(default_factory=lambda: ["values"])
+    stream_mode: Annotated[list[StreamMode], BeforeValidator(_as_list)] = ["values"]
     stream_subgraphs: bool = False
     interrupt_before: Literal["*"] | list[str] | None = None
     interrupt_after: Literal["*"] | list[str] | None = None
