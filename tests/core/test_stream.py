@@ -13,7 +13,7 @@ from langgraph.config import get_stream_writer
 from langgraph.types import interrupt
 from tests.conftest import Deployment, State, chain
 
-from perron.core.platform import Event
+from perron.core.event import Event
 from perron.errors import InvalidInputError
 from perron.plugins.agent import Agent
 

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from perron.cli.output import compact, plain, print_json_line, say
-from perron.core.platform import Event
+from perron.core.event import Event
 
 _QUIET = ("metadata", "error", "end")
 """What people see in the result that follows."""

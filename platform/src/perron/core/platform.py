@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Generator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
-from dataclasses import dataclass
 from functools import partial
 from types import TracebackType
 from typing import Any
@@ -18,8 +17,10 @@ from pydantic import ValidationError
 
 from perron.caller import Caller
 from perron.configuration import PlatformSettings, load_settings
+from perron.core.event import Event
 from perron.core.opening import Opened, open_parts
 from perron.core.result import RunResult, result_of
+from perron.core.sync import SyncPlatform
 from perron.database.outage import outlast
 from perron.errors import InvalidInputError
 from perron.ids import RunId, ThreadId
@@ -45,19 +46,6 @@ from perron.services.run import RunService
 from perron.services.thread import ThreadService
 from perron.services.timeline import TimelineService
 from perron.services.worker import WorkerService
-
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    """One part of a run's stream."""
-
-    id: str
-    """`<epoch>-<n>`: give it to `after` to go on behind it."""
-    event: str
-    """The SSE event: metadata, values, updates, messages, custom, …, error, end."""
-    namespace: str
-    """Which subgraph: `node:task_id`, levels joined by `|`; empty for the root."""
-    data: Any
 
 
 class Platform:
@@ -122,6 +110,22 @@ class Platform:
             SchemaError: Its schema is older than this release.
         """
         return Opening(cls, settings or load_settings(**overrides), worker, agents, caller, on_event)
+
+    @classmethod
+    def open_sync(
+        cls,
+        settings: PlatformSettings | None = None,
+        *,
+        worker: bool = True,
+        agents: Sequence[Agent] = (),
+        caller: Caller | None = None,
+        on_event: Callable[[str], None] | None = None,
+        **overrides: Any,
+    ) -> SyncPlatform[Platform]:
+        """Open a platform whose methods wait, for scripts without an event loop; the rest is as with `open`."""
+        return SyncPlatform(
+            lambda: cls.open(settings, worker=worker, agents=agents, caller=caller, on_event=on_event, **overrides)
+        )
 
     async def close(self) -> None:
         """Drain the worker, tell the plugins, and close what was opened, in reverse."""

@@ -1,0 +1,19 @@
+"""`Event`: one part of a run's stream."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One part of a run's stream."""
+
+    id: str
+    """`<epoch>-<n>`: give it to `after` to go on behind it."""
+    event: str
+    """The SSE event: metadata, values, updates, messages, custom, …, error, end."""
+    namespace: str
+    """Which subgraph: `node:task_id`, levels joined by `|`; empty for the root."""
+    data: Any
