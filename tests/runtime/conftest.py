@@ -16,6 +16,7 @@ from perron.ids import RunId, ThreadId, WorkerId, new_id
 from perron.models.run import Run
 from perron.models.thread import Thread
 from perron.models.worker import Worker
+from perron.runtime.checkpoint_log import CheckpointLog
 from perron.runtime.checkpointer import FencedSaver, RunFence
 from perron.runtime.claim import ClaimedRun, claim
 
@@ -26,6 +27,8 @@ class Rows:
     def __init__(self, database: Database, pool: CheckpointPool) -> None:
         self.database = database
         self.pool = pool
+        self.log: CheckpointLog | None = None
+        """Commits what savers of runs write, together; without it each has a pipeline of its own."""
 
     async def make_thread(self, **columns: Any) -> ThreadId:
         thread_id = ThreadId(new_id())
@@ -91,7 +94,7 @@ class Rows:
         )
 
     def saver(self, run: ClaimedRun) -> FencedSaver:
-        return FencedSaver(self.pool, self.fence(run))
+        return FencedSaver(self.pool, self.fence(run), self.log)
 
 
 async def put_checkpoint(rows: Rows, thread_id: ThreadId, checkpoint_id: str) -> None:

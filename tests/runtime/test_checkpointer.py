@@ -18,10 +18,18 @@ from psycopg import AsyncCursor
 from psycopg.rows import DictRow
 from tests.runtime.conftest import Rows, waits_for_a_lock
 
+from perron.errors import LeaseLostError
 from perron.ids import ThreadId
+from perron.runtime.checkpoint_log import CheckpointLog
 from perron.runtime.checkpointer import FencedSaver, ThreadFence, sort_after
 
-FENCED = "PN001"
+REFUSED = r"Another worker|not running under"
+
+
+@pytest.fixture(params=[True, False], ids=["together", "alone"], autouse=True)
+def _log(request: pytest.FixtureRequest, rows: Rows) -> None:
+    """Write as the runs of a platform do, and as a saver of its own."""
+    rows.log = CheckpointLog(rows.pool, schema="perron") if request.param else None
 
 
 def config_of(thread_id: ThreadId, checkpoint: Checkpoint | None = None) -> RunnableConfig:
@@ -64,12 +72,11 @@ async def test_a_run_that_was_claimed_again_writes_nothing(rows: Rows) -> None:
     before = await put(zombie, run.thread_id)
     await rows.claimed_again(run)
 
-    with pytest.raises(psycopg.Error) as refused_checkpoint:
+    with pytest.raises((psycopg.ProgrammingError, LeaseLostError), match=REFUSED):
         await put(zombie, run.thread_id, {"n": [1]})
-    with pytest.raises(psycopg.Error) as refused_writes:
+    with pytest.raises((psycopg.ProgrammingError, LeaseLostError), match=REFUSED):
         await zombie.aput_writes(config_of(run.thread_id, before), [("n", 1)], "task")
 
-    assert refused_checkpoint.value.sqlstate == refused_writes.value.sqlstate == FENCED
     async with rows.pool.connection() as connection:
         kept = await (
             await connection.execute(
@@ -78,7 +85,37 @@ async def test_a_run_that_was_claimed_again_writes_nothing(rows: Rows) -> None:
             )
         ).fetchone()
     assert kept == {"checkpoints": 1, "blobs": 0, "writes": 0}
-    assert zombie.fence.failure is not None  # type: ignore[attr-defined]  # a RunFence
+
+
+async def test_a_zombie_beside_its_successor_in_one_process_writes_nothing(rows: Rows) -> None:
+    run = await rows.claimed()
+    again = await rows.claimed_again(run)
+    zombie, live = rows.saver(run), rows.saver(again)
+
+    results = await asyncio.gather(
+        put(zombie, run.thread_id), put(live, run.thread_id), put(live, run.thread_id), return_exceptions=True
+    )
+
+    assert isinstance(results[0], (psycopg.ProgrammingError, LeaseLostError))
+    written = {result["id"] for result in results[1:] if not isinstance(result, BaseException)}
+    assert len(written) == 2
+    assert {found.checkpoint["id"] async for found in live.alist(config_of(run.thread_id))} == written
+
+
+async def test_what_one_run_cannot_write_fails_no_other(rows: Rows) -> None:
+    runs = [await rows.claimed() for _ in range(3)]
+    savers = [rows.saver(run) for run in runs]
+    unfit = {**checkpoint_of(), "id": None}
+
+    results = await asyncio.gather(
+        put(savers[0], runs[0].thread_id),
+        savers[1].aput(config_of(runs[1].thread_id), unfit, {"source": "loop"}, {}),  # type: ignore[arg-type]  # on purpose
+        put(savers[2], runs[2].thread_id),
+        return_exceptions=True,
+    )
+
+    assert [isinstance(result, Exception) for result in results] == [False, True, False]
+    assert [(await rows.get_run(run.run_id)).input_applied for run in runs] == [True, False, True]
 
 
 async def test_the_first_pipeline_notes_that_the_input_stands(rows: Rows) -> None:

@@ -159,6 +159,7 @@ class FencedSaver(AsyncPostgresSaver):
         """Take the pool, the fence, and the log that commits the writes of several runs together, for runs."""
         super().__init__(pool)
         self.fence = fence
+        self._pool = pool
         self._log = log
 
     @asynccontextmanager
@@ -208,6 +209,13 @@ class FencedSaver(AsyncPostgresSaver):
         failpoints.hit("writes.before")
         await super().aput_writes(config, writes, task_id, task_path)
         self.fence.written(config["configurable"]["checkpoint_ns"], "")
+
+    async def adelete_thread(self, thread_id: str) -> None:
+        """Delete a thread's checkpoints under the fence, in a pipeline of its own: the log only writes."""
+        if self._log is None:
+            await super().adelete_thread(thread_id)
+        else:
+            await FencedSaver(self._pool, self.fence).adelete_thread(thread_id)
 
     async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
         """Load a checkpoint, and see that the ids of later ones sort after it."""

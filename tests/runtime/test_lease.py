@@ -1,0 +1,160 @@
+"""The lease that a worker lives by."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from textwrap import dedent
+
+import psycopg
+import pytest
+from tests.conftest import until
+from tests.runtime.conftest import Rows
+
+from perron import clock
+from perron.errors import LeaseLostError
+from perron.ids import WorkerId
+from perron.runtime.lease import Lease
+
+
+def make_lease(worker_id: WorkerId, url: str, lost: list[bool], *, lease_s: float = 1.0) -> Lease:
+    return Lease(
+        worker_id,
+        url,
+        schema="perron",
+        lease_s=lease_s,
+        beat_s=0.05,
+        on_lost=lambda: lost.append(True),
+    )
+
+
+def _none() -> list[bool]:
+    return []
+
+
+async def beat_at(rows: Rows) -> list[object]:
+    async with rows.pool.connection() as connection:
+        found = await (await connection.execute("SELECT beat_at FROM perron.workers")).fetchall()
+    return [row["beat_at"] for row in found]
+
+
+async def test_it_beats_and_is_held(rows: Rows, database_url: str) -> None:
+    lease = make_lease(await rows.make_worker(beat_age_s=60), database_url, lost := _none())
+    first = await beat_at(rows)
+
+    lease.start(sent_at=clock.boot_s())
+    while await beat_at(rows) == first:
+        pass
+    lease.check()
+    lease.stop()
+
+    assert lease.is_held
+    assert lost == []
+
+
+async def test_a_worker_whose_row_is_gone_is_lost_at_once(rows: Rows, database_url: str) -> None:
+    lease = make_lease(await rows.make_worker(), database_url, lost := _none(), lease_s=60)
+    lease.start(sent_at=clock.boot_s())
+    async with rows.pool.connection() as connection:
+        await connection.execute("DELETE FROM perron.workers")
+
+    await until(lambda: bool(lost))
+
+    assert lost == [True]
+    with pytest.raises(LeaseLostError):
+        lease.check()
+    lease.stop()
+
+
+async def test_a_beat_whose_connection_ends_takes_another(rows: Rows, database_url: str) -> None:
+    lease = make_lease(await rows.make_worker(), database_url, lost := _none())
+    lease.start(sent_at=clock.boot_s())
+    ended = 0
+    async with rows.pool.connection() as connection:
+        while not ended:
+            cursor = await connection.execute(
+                "SELECT count(pg_terminate_backend(pid)) AS n FROM pg_stat_activity"
+                " WHERE application_name LIKE 'perron beat%' AND datname = current_database()"
+            )
+            row = await cursor.fetchone()
+            ended = row["n"] if row else 0
+    before = await beat_at(rows)
+
+    while await beat_at(rows) == before:
+        pass
+
+    lease.check()
+    lease.stop()
+    assert lost == []
+
+
+async def test_without_a_database_it_runs_out(rows: Rows) -> None:
+    nowhere = "postgresql://nobody@127.0.0.1:1/nothing"
+    lease = make_lease(await rows.make_worker(), nowhere, lost := _none(), lease_s=0.3)
+
+    lease.start(sent_at=clock.boot_s())
+    lease.check()
+    await until(lambda: not lease.is_held)
+
+    with pytest.raises(LeaseLostError, match="may start nothing"):
+        lease.check()
+    lease.stop()
+    assert lost == []
+
+
+async def test_it_ends_after_the_beat_was_sent_not_after_it_was_answered(rows: Rows, database_url: str) -> None:
+    worker_id = await rows.make_worker()
+    lease = make_lease(worker_id, database_url, [], lease_s=0.3)
+
+    with psycopg.connect(database_url) as slow:
+        slow.execute("SELECT 1 FROM perron.workers FOR UPDATE")  # the answer to the next beat waits for this
+        lease.start(sent_at=clock.boot_s())
+        await until(lambda: not lease.is_held)
+        slow.rollback()
+    await until(lambda: lease.is_held)
+    lease.stop()
+
+
+_STOPPED = """
+    import sys, time
+    from uuid import UUID
+    from perron import clock
+    from perron.errors import LeaseLostError
+    from perron.runtime.lease import Lease
+
+    url, worker_id = sys.argv[1:]
+    lease = Lease(UUID(worker_id), url, schema="perron", lease_s=1.0, beat_s=0.2, on_lost=lambda: None)
+    lease.start(sent_at=clock.boot_s())
+    lease.check()
+    print("ready", flush=True)
+    last = clock.boot_s()
+    while clock.boot_s() - last < 0.5:  # until this process was stopped for longer than that
+        last = clock.boot_s()
+    try:
+        lease.check()
+    except LeaseLostError:
+        print("lost", flush=True)
+    else:
+        print("held", flush=True)
+"""
+
+
+async def test_a_process_that_was_stopped_has_no_lease_when_it_goes_on(rows: Rows, database_url: str) -> None:
+    worker_id = await rows.make_worker()
+    command = [sys.executable, "-c", dedent(_STOPPED), database_url, str(worker_id)]
+    process = await asyncio.create_subprocess_exec(*command, stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    assert await process.stdout.readline() == b"ready\n"
+
+    os.kill(process.pid, signal.SIGSTOP)
+    async with rows.pool.connection() as connection:
+        await connection.execute("DELETE FROM perron.workers")  # another has taken over
+        await connection.execute("SELECT pg_sleep(1.1)")
+    os.kill(process.pid, signal.SIGCONT)
+
+    assert await process.stdout.readline() == b"lost\n"
+    process.kill()
+    await process.wait()
