@@ -102,6 +102,23 @@ async def test_a_zombie_beside_its_successor_in_one_process_writes_nothing(rows:
     assert {found.checkpoint["id"] async for found in live.alist(config_of(run.thread_id))} == written
 
 
+async def test_a_zombie_in_one_batch_with_its_successor_writes_nothing(rows: Rows) -> None:
+    run = await rows.claimed()
+    again = await rows.claimed_again(run)
+    zombie, live = rows.saver(run), rows.saver(again)
+
+    # The first two are on their way when the others come, which then go in one statement.
+    results = await asyncio.gather(
+        *(put(saver, run.thread_id) for saver in (live, live, zombie, live)), return_exceptions=True
+    )
+
+    lost = results.pop(2)
+    assert isinstance(lost, (psycopg.ProgrammingError, LeaseLostError))
+    written = {result["id"] for result in results if not isinstance(result, BaseException)}
+    assert {found.checkpoint["id"] async for found in live.alist(config_of(run.thread_id))} == written
+    assert len(written) == 3
+
+
 async def test_what_one_run_cannot_write_fails_no_other(rows: Rows) -> None:
     runs = [await rows.claimed() for _ in range(3)]
     savers = [rows.saver(run) for run in runs]

@@ -13,19 +13,19 @@ depends_on = None
 def upgrade() -> None:
     op.execute("SET LOCAL lock_timeout = '5s'")
     schema = _schema()
-    # The runs of one process in one statement: locked in the order of their ids, against deadlocks. Runs that the
-    # caller does not have any more are left out and returned. A retry after a lost answer brings the same numbers
-    # again, and only the holder of an epoch writes them.
+    # The runs of one process in one statement: locked in the order of their ids, against deadlocks. Holders
+    # (`<run id>/<epoch>`) that are not the run's any more are left out and returned. A retry after a lost answer
+    # brings the same numbers again, and only the holder of an epoch writes them.
     op.execute(f"""
         CREATE FUNCTION {schema}.append_events(
             run_ids uuid[], epochs int[], ns int[], events text[], namespaces text[], payloads text[]
-        ) RETURNS uuid[] LANGUAGE plpgsql AS $$
+        ) RETURNS text[] LANGUAGE plpgsql AS $$
         DECLARE
-            held uuid[];
+            held text[];
         BEGIN
             SET LOCAL synchronous_commit = off;
-            SELECT array_agg(l.run_id) INTO held FROM (
-                SELECT r.run_id FROM {schema}.runs r
+            SELECT array_agg(l.holder) INTO held FROM (
+                SELECT r.run_id || '/' || r.epoch AS holder FROM {schema}.runs r
                 WHERE (r.run_id, r.epoch) IN (SELECT * FROM unnest(run_ids, epochs)) AND r.status = 'running'
                 ORDER BY r.run_id FOR SHARE
             ) l;
@@ -33,9 +33,12 @@ def upgrade() -> None:
             SELECT i.run_id, i.epoch, i.n, i.n, i.event, i.namespace, i.payload::jsonb
             FROM unnest(run_ids, epochs, ns, events, namespaces, payloads)
                 AS i (run_id, epoch, n, event, namespace, payload)
-            WHERE i.run_id = ANY (held)
+            WHERE i.run_id || '/' || i.epoch = ANY (held)
             ON CONFLICT DO NOTHING;
-            RETURN ARRAY (SELECT DISTINCT r FROM unnest(run_ids) r WHERE held IS NULL OR r <> ALL (held));
+            RETURN ARRAY (
+                SELECT DISTINCT u.run_id || '/' || u.epoch FROM unnest(run_ids, epochs) AS u (run_id, epoch)
+                WHERE held IS NULL OR u.run_id || '/' || u.epoch <> ALL (held)
+            );
         END $$
     """)
 

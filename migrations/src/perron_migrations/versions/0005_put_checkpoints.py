@@ -11,12 +11,12 @@ depends_on = None
 
 _ARGUMENTS = """
     run_ids uuid[], epochs int[], applies boolean[],
-    clear_runs uuid[], clear_threads uuid[], clear_ns text[],
-    blob_runs uuid[], blob_threads text[], blob_ns text[], channels text[], versions text[],
+    clear_holders text[], clear_threads uuid[], clear_ns text[],
+    blob_holders text[], blob_threads text[], blob_ns text[], channels text[], versions text[],
     blob_types text[], blobs bytea[],
-    checkpoint_runs uuid[], checkpoint_threads text[], checkpoint_nss text[], checkpoint_ids text[],
+    checkpoint_holders text[], checkpoint_threads text[], checkpoint_nss text[], checkpoint_ids text[],
     parent_ids text[], checkpoints text[], metadatas text[],
-    write_runs uuid[], write_threads text[], write_ns text[], write_checkpoint_ids text[], task_ids text[],
+    write_holders text[], write_threads text[], write_ns text[], write_checkpoint_ids text[], task_ids text[],
     task_paths text[], idxs int[], write_channels text[], write_types text[], writes bytea[], replaces boolean[]
 """
 
@@ -26,12 +26,13 @@ def upgrade() -> None:
     schema, langgraph = _schemas()
     # Each run under its own fence, locked in the order of their ids, against deadlocks. A run's first write sets
     # `input_applied` and has that UPDATE as its fence: sharing first and updating then deadlocks with a claim.
-    # Runs that the caller does not have any more are left out and returned.
+    # Rows name their holder (`<run id>/<epoch>`), since two executions of a run may meet in one batch. Holders
+    # that are not the run's any more are left out and returned.
     op.execute(f"""
-        CREATE FUNCTION {schema}.put_checkpoints({_ARGUMENTS}) RETURNS uuid[] LANGUAGE plpgsql AS $$
+        CREATE FUNCTION {schema}.put_checkpoints({_ARGUMENTS}) RETURNS text[] LANGUAGE plpgsql AS $$
         DECLARE
             i record;
-            held uuid[] := '{{}}';
+            held text[] := '{{}}';
         BEGIN
             FOR i IN
                 SELECT u.run_id, u.epoch, bool_or(u.applies) AS applies
@@ -46,28 +47,28 @@ def upgrade() -> None:
                     WHERE r.run_id = i.run_id AND r.epoch = i.epoch AND r.status = 'running' FOR SHARE;
                 END IF;
                 IF FOUND THEN
-                    held := held || i.run_id;
+                    held := held || (i.run_id || '/' || i.epoch);
                 END IF;
             END LOOP;
             UPDATE {schema}.calls c SET sealed = NULL
-            FROM unnest(clear_runs, clear_threads, clear_ns) AS u (run_id, thread_id, ns)
+            FROM unnest(clear_holders, clear_threads, clear_ns) AS u (holder, thread_id, ns)
             WHERE c.thread_id = u.thread_id AND c.checkpoint_ns = u.ns AND c.sealed IS NOT NULL
-                AND u.run_id = ANY (held);
+                AND u.holder = ANY (held);
             INSERT INTO {langgraph}.checkpoint_blobs (thread_id, checkpoint_ns, channel, version, type, blob)
             SELECT u.thread_id, u.ns, u.channel, u.version, u.type, u.blob
-            FROM unnest(blob_runs, blob_threads, blob_ns, channels, versions, blob_types, blobs)
-                AS u (run_id, thread_id, ns, channel, version, type, blob)
-            WHERE u.run_id = ANY (held)
+            FROM unnest(blob_holders, blob_threads, blob_ns, channels, versions, blob_types, blobs)
+                AS u (holder, thread_id, ns, channel, version, type, blob)
+            WHERE u.holder = ANY (held)
             ON CONFLICT DO NOTHING;
             INSERT INTO {langgraph}.checkpoints (
                 thread_id, checkpoint_ns, checkpoint_id, parent_checkpoint_id, checkpoint, metadata
             )
             SELECT u.thread_id, u.ns, u.id, u.parent, u.checkpoint::jsonb, u.metadata::jsonb
             FROM unnest(
-                checkpoint_runs, checkpoint_threads, checkpoint_nss, checkpoint_ids, parent_ids, checkpoints,
+                checkpoint_holders, checkpoint_threads, checkpoint_nss, checkpoint_ids, parent_ids, checkpoints,
                 metadatas
-            ) AS u (run_id, thread_id, ns, id, parent, checkpoint, metadata)
-            WHERE u.run_id = ANY (held)
+            ) AS u (holder, thread_id, ns, id, parent, checkpoint, metadata)
+            WHERE u.holder = ANY (held)
             ON CONFLICT (thread_id, checkpoint_ns, checkpoint_id) DO UPDATE SET
                 checkpoint = excluded.checkpoint, metadata = excluded.metadata;
             INSERT INTO {langgraph}.checkpoint_writes AS w (
@@ -75,23 +76,26 @@ def upgrade() -> None:
             )
             SELECT u.thread_id, u.ns, u.id, u.task_id, u.task_path, u.idx, u.channel, u.type, u.blob
             FROM unnest(
-                write_runs, write_threads, write_ns, write_checkpoint_ids, task_ids, task_paths, idxs,
+                write_holders, write_threads, write_ns, write_checkpoint_ids, task_ids, task_paths, idxs,
                 write_channels, write_types, writes, replaces
-            ) AS u (run_id, thread_id, ns, id, task_id, task_path, idx, channel, type, blob, replaces)
-            WHERE u.run_id = ANY (held) AND NOT u.replaces
+            ) AS u (holder, thread_id, ns, id, task_id, task_path, idx, channel, type, blob, replaces)
+            WHERE u.holder = ANY (held) AND NOT u.replaces
             ON CONFLICT DO NOTHING;
             INSERT INTO {langgraph}.checkpoint_writes AS w (
                 thread_id, checkpoint_ns, checkpoint_id, task_id, task_path, idx, channel, type, blob
             )
             SELECT u.thread_id, u.ns, u.id, u.task_id, u.task_path, u.idx, u.channel, u.type, u.blob
             FROM unnest(
-                write_runs, write_threads, write_ns, write_checkpoint_ids, task_ids, task_paths, idxs,
+                write_holders, write_threads, write_ns, write_checkpoint_ids, task_ids, task_paths, idxs,
                 write_channels, write_types, writes, replaces
-            ) AS u (run_id, thread_id, ns, id, task_id, task_path, idx, channel, type, blob, replaces)
-            WHERE u.run_id = ANY (held) AND u.replaces
+            ) AS u (holder, thread_id, ns, id, task_id, task_path, idx, channel, type, blob, replaces)
+            WHERE u.holder = ANY (held) AND u.replaces
             ON CONFLICT (thread_id, checkpoint_ns, checkpoint_id, task_id, idx) DO UPDATE SET
                 channel = excluded.channel, type = excluded.type, blob = excluded.blob;
-            RETURN ARRAY (SELECT DISTINCT r FROM unnest(run_ids) r WHERE r <> ALL (held));
+            RETURN ARRAY (
+                SELECT DISTINCT u.run_id || '/' || u.epoch FROM unnest(run_ids, epochs) AS u (run_id, epoch)
+                WHERE u.run_id || '/' || u.epoch <> ALL (held)
+            );
         END $$
     """)
 

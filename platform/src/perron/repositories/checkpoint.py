@@ -10,16 +10,16 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 PUT = """
     SELECT {schema}.put_checkpoints(
-        %s::uuid[], %s::int[], %s::boolean[], %s::uuid[], %s::uuid[], %s::text[], %s::uuid[],
-        %s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::bytea[], %s::uuid[],
-        %s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::uuid[], %s::text[],
+        %s::uuid[], %s::int[], %s::boolean[], %s::text[], %s::uuid[], %s::text[], %s::text[],
+        %s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::bytea[], %s::text[],
+        %s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[],
         %s::text[], %s::text[], %s::text[], %s::text[], %s::int[], %s::text[], %s::text[], %s::bytea[],
         %s::boolean[]
     ) AS lost
 """
 """Write what runs have to write, on a psycopg connection of the runtime's: see revision 0005 for the columns.
 
-Returns the ids of runs that were left out, since they are not running under that epoch.
+Returns the holders (`<run id>/<epoch>`) that were left out: the run is not running under that epoch.
 """
 
 

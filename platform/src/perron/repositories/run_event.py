@@ -15,7 +15,8 @@ from perron.repositories.base import BaseRepository
 APPEND = "SELECT {schema}.append_events(%s, %s, %s, %s, %s, %s) AS lost"
 """Append events (columns run_id, epoch, n, event, namespace, payload as JSON text) on a psycopg connection.
 
-Returns the ids of runs that were left out, since they are not running under that epoch. See revision 0003.
+Returns the holders (`<run id>/<epoch>`) that were left out: the run is not running under that epoch. See
+revision 0003.
 """
 
 

@@ -7,7 +7,6 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
-from uuid import UUID
 
 from langgraph.checkpoint.postgres.base import BasePostgresSaver
 from psycopg.types.json import Jsonb
@@ -44,6 +43,11 @@ class Recording:
     """By primary key: the last one counts, as it would in a pipeline."""
     committed: asyncio.Future[None] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
+    @property
+    def holder(self) -> str:
+        """The execution that writes: a run, and the epoch under which it was claimed."""
+        return f"{self.run_id}/{self.epoch}"
+
     async def execute(self, statement: str, row: Sequence[Any] = ()) -> None:
         """Keep one row."""
         await self.executemany(statement, [row])
@@ -51,16 +55,16 @@ class Recording:
     async def executemany(self, statement: str, rows: Iterable[Sequence[Any]]) -> None:
         """Keep rows of one of the saver's statements."""
         if statement == BasePostgresSaver.UPSERT_CHECKPOINT_BLOBS_SQL:
-            self.blobs.extend((self.run_id, *row) for row in rows)
+            self.blobs.extend((self.holder, *row) for row in rows)
         elif statement == BasePostgresSaver.UPSERT_CHECKPOINTS_SQL:
-            self.checkpoints.extend((self.run_id, *row[:4], _json(row[4]), _json(row[5])) for row in rows)
+            self.checkpoints.extend((self.holder, *row[:4], _json(row[4]), _json(row[5])) for row in rows)
         elif statement in (
             BasePostgresSaver.UPSERT_CHECKPOINT_WRITES_SQL,
             BasePostgresSaver.INSERT_CHECKPOINT_WRITES_SQL,
         ):
             replaces = statement == BasePostgresSaver.UPSERT_CHECKPOINT_WRITES_SQL
             for row in rows:
-                self.writes[(*row[:4], row[5])] = (self.run_id, *row, replaces)
+                self.writes[(*row[:4], row[5])] = (self.holder, *row, replaces)
         else:
             raise NotImplementedError(f"LangGraph's saver writes with a statement unknown here: {statement}")
 
@@ -109,9 +113,9 @@ class CheckpointLog:
             for recording in batch:
                 await self._put([recording])
             return
-        lost: set[UUID] = set(row["lost"]) if row else set()
+        lost: set[str] = set(row["lost"]) if row else set()
         for recording in batch:
-            _settle(recording, _lost(recording) if recording.run_id in lost else None)
+            _settle(recording, _lost(recording) if recording.holder in lost else None)
 
 
 def _settle(recording: Recording, error: BaseException | None) -> None:
@@ -132,7 +136,7 @@ def _arguments(batch: list[Recording]) -> list[list[Any]]:
     """Turn rows into the columns that the statement takes, in its order."""
     rows: dict[str, list[Row]] = {
         "runs": [(r.run_id, r.epoch, r.applies_input) for r in batch],
-        "clears": [(r.run_id, r.thread_id, r.clears_ns) for r in batch if r.clears_ns is not None],
+        "clears": [(r.holder, r.thread_id, r.clears_ns) for r in batch if r.clears_ns is not None],
         "blobs": [row for r in batch for row in r.blobs],
         "checkpoints": [row for r in batch for row in r.checkpoints],
         "writes": [row for r in batch for row in r.writes.values()],

@@ -147,7 +147,7 @@ class EventLog:
                 continue
             lost = set(row["lost"]) if row else set()
             for entry in entries:
-                if entry.writer.run_id in lost:
+                if entry.writer.holder in lost:
                     entry.writer.failure = LeaseLostError(
                         "Another worker has this run.", run_id=str(entry.writer.run_id)
                     )
@@ -168,6 +168,11 @@ class EventWriter:
         """What an append met; the run cannot go on."""
         self._log = log
         self._n = 0
+
+    @property
+    def holder(self) -> str:
+        """The execution that writes: a run, and the epoch under which it was claimed."""
+        return f"{self.run_id}/{self.epoch}"
 
     def write(self, event: str, payload: Any, *, namespace: str = "") -> None:
         """Take an event; raises what an earlier append met."""
