@@ -59,11 +59,11 @@ class Locator:
         """
         config = ensure_config()
         levels = _levels(str(config.get("configurable", {}).get("checkpoint_ns", "")))
-        for graph_ns, node, task_id in reversed(levels):
+        for depth in reversed(range(len(levels))):
+            graph_ns, node, task_id = levels[depth]
             if not graph_ns or graph_ns in self._namespaces:
-                for _, _, around in levels:
-                    if around != task_id:
-                        self.inside.setdefault(around, set()).add(task_id)
+                for _, _, around in levels[:depth]:
+                    self.inside.setdefault(around, set()).add(task_id)
                 checkpoints = config["configurable"].get("checkpoint_map") or {}
                 return TaskRef(
                     task_id=task_id,
