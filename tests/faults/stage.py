@@ -109,6 +109,8 @@ class Stage:
         self._desk = desk
         self._nursery = nursery
         self._directory = directory
+        self._agent = ""
+        """What the thread runs. Processes have no other agent: registering one takes its time."""
         self._processes: list[Process] = []
 
     async def run(
@@ -121,8 +123,8 @@ class Stage:
         **options: Any,
     ) -> Process:
         """Start a process that runs an agent on the thread."""
-        request = {"agent": agent, "options": {"input": input, **options}}
-        return await self._start(request, failpoints, environment)
+        self._agent = agent
+        return await self._start({"options": {"input": input, **options}}, failpoints, environment)
 
     async def connect(self, credentials: str) -> Process:
         """Start a process that adds a connection to the desk."""
@@ -213,7 +215,8 @@ class Stage:
             **(environment or {}),
         }
         said, told = await asyncio.open_unix_connection(str(self._nursery))
-        request = {"thread_id": str(self.thread_id), "environment": variables, "log": str(log), **request}
+        what = {"thread_id": str(self.thread_id), "agent": self._agent}
+        request = {**what, "environment": variables, "log": str(log), **request}
         told.write(json.dumps(request).encode() + b"\n")
         pid = json.loads(await asyncio.wait_for(said.readline(), DEADLINE_S))["pid"]
         process = Process(pid, said, told, log)

@@ -63,11 +63,12 @@ class Victim(StreamRequestHandler):
 
 async def perform(request: dict[str, Any]) -> dict[str, Any]:
     """Run an agent, wait for a run that another process has begun, answer what one waits for, or connect."""
-    async with Platform.open(agents=[ACT, *SHAPES]) as platform:
+    agents = [agent for agent in (ACT, *SHAPES) if agent.name == request["agent"]]
+    async with Platform.open(agents=agents) as platform:
         if "credentials" in request:
             connection = await platform.connections.add(platform.caller, "desk", request["credentials"])
             return {"account": connection.account_id}
-        if "agent" in request:
+        if "options" in request:
             run = await platform.run(request["agent"], thread_id=request["thread_id"], **request["options"])
         elif "answers" in request:
             answers = {UUID(ask): Answer(**answer) for ask, answer in request["answers"].items()}
