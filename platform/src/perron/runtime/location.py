@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextvars import ContextVar
 from typing import Any
 from uuid import UUID
@@ -58,13 +59,15 @@ class Locator:
         belong to the task around it.
         """
         config = ensure_config()
-        levels = _levels(str(config.get("configurable", {}).get("checkpoint_ns", "")))
+        configurable = config.get("configurable", {})
+        checkpoints = configurable.get("checkpoint_map") or {}
+        levels = _levels(str(configurable.get("checkpoint_ns", "")))
         for depth in reversed(range(len(levels))):
-            graph_ns, node, task_id = levels[depth]
-            if not graph_ns or graph_ns in self._namespaces:
+            around_ns, node, task_id = levels[depth]
+            graph_ns = self._graph_ns(around_ns, checkpoints)
+            if graph_ns is not None:
                 for _, _, around in levels[:depth]:
                     self.inside.setdefault(around, set()).add(task_id)
-                checkpoints = config["configurable"].get("checkpoint_map") or {}
                 return TaskRef(
                     task_id=task_id,
                     checkpoint_ns=graph_ns,
@@ -74,6 +77,19 @@ class Locator:
                     checkpoints={ns: i for ns, i in checkpoints.items() if graph_ns.startswith(ns)},
                 )
         raise OutsidePlatformError("A call")
+
+    def _graph_ns(self, around_ns: str, checkpoints: Mapping[str, str]) -> str | None:
+        """Return the namespace of the graph whose tasks stand in `around_ns`; None where it writes no checkpoints.
+
+        A `@task` stands inside the task that called it, and both belong to one graph: LangGraph notes the same
+        checkpoint for either.
+        """
+        if not around_ns or around_ns in self._namespaces:
+            return around_ns
+        graph_ns = self._graph_ns(around_ns.rpartition("|")[0], checkpoints)
+        if graph_ns is None or around_ns not in checkpoints:
+            return None
+        return graph_ns if checkpoints[around_ns] == checkpoints.get(graph_ns) else None
 
     def _tool_call_id(self, config: RunnableConfig) -> str:
         parent = getattr(config.get("callbacks"), "parent_run_id", None)
