@@ -16,6 +16,8 @@ from langgraph.types import RetryPolicy, Send
 from tests.conftest import Deployment, State, chain
 
 from perron.integrations.context import TaskRef, current_run
+from perron.integrations.effect import effect
+from perron.integrations.repeat import AskPerson
 from perron.plugins.agent import Agent
 
 
@@ -202,3 +204,41 @@ async def test_tools_that_run_side_by_side_have_their_own_call_ids(deployment: D
 
     assert run.status == "success", run.error
     assert seen == {f"city-{i}": {f"call-{i}"} for i in range(8)}
+
+
+async def test_equal_calls_of_two_tasks_are_both_made_although_the_first_is_done_before_a_kill(
+    deployment: Deployment,
+) -> None:
+    sent: list[str] = []
+    reached = asyncio.Event()
+
+    @effect("post.send", repeat=AskPerson)
+    async def send(text: str) -> int:
+        """Send a text."""
+        sent.append(text)
+        return len(sent)
+
+    @task
+    async def first() -> int:
+        return await send("hello")
+
+    @task
+    async def second() -> int:
+        if not reached.is_set():
+            reached.set()
+            await asyncio.Event().wait()
+        return await send("hello")
+
+    @entrypoint()
+    async def flow(given: Any) -> list[int]:
+        return [await first(), await second()]
+
+    platform = await deployment.open(Agent("agent", flow))
+    run_id = await platform.submit("agent", 0)
+    await reached.wait()
+    await deployment.declare_dead(platform)
+
+    run = await platform.join(run_id)
+
+    assert (run.status, run.output, run.waiting) == ("success", [1, 2], ()), run.error
+    assert sent == ["hello", "hello"]
