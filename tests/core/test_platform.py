@@ -296,3 +296,20 @@ async def test_a_platform_closes_while_nothing_answers(deployment: Deployment) -
 
     assert await deployment.sql("SELECT 1 FROM perron.workers") == []
     await until(lambda: not [task for task in asyncio.all_tasks() if task.get_name().startswith("perron-")])
+
+
+async def test_the_values_of_variables_are_not_logged(
+    deployment: Deployment, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def leak(state: State) -> State:
+        token = "canary-" + state["text"]
+        raise ValueError(str(len(token)))
+
+    platform = await deployment.open(chain(leak))
+
+    run = await platform.run("agent", {"text": "secret"})
+
+    logged = capsys.readouterr()
+    assert run.status == "error"
+    assert "run_failed" in logged.out + logged.err
+    assert "canary-secret" not in logged.out + logged.err

@@ -14,6 +14,7 @@ from langgraph.store.postgres.aio import AsyncPostgresStore
 
 from perron.caller import Caller
 from perron.configuration import PlatformSettings, read_toml
+from perron.core.logs import keep_values_out_of_tracebacks
 from perron.core.upgrade import check_database, upgrade_database
 from perron.database.budget import connection_shortage
 from perron.database.checkpoint_pool import open_checkpoint_pool
@@ -73,6 +74,7 @@ async def open_parts(
     settings: PlatformSettings, *, agents: Sequence[Agent] = (), on_event: Callable[[str], None] | None = None
 ) -> AsyncIterator[Opened]:
     """Open database, plugins and integrations; nothing executes yet."""
+    keep_values_out_of_tracebacks()
     registry = await load_plugins(settings, agents=agents)
     async with find_database(settings, on_event=on_event) as (url, is_embedded):
         direct = settings.database_direct_url
