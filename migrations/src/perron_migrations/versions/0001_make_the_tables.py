@@ -170,6 +170,7 @@ def _threads_and_runs() -> None:
         _nullable("not_before", TIME),
         _column("priority", INTEGER, "0"),
         _column("multitask_strategy", TEXT, "enqueue"),
+        _column("created_by", TEXT, "system"),
         _nullable("idempotency_key", TEXT),
         _column("input_applied", BOOLEAN, "false"),
         _nullable("cancel_action", TEXT),
@@ -210,7 +211,7 @@ def _threads_and_runs() -> None:
     op.create_index(
         "uq_runs_idempotency_key",
         "runs",
-        ["tenant", "owner", "idempotency_key"],
+        ["tenant", "created_by", "idempotency_key"],
         schema="perron",
         unique=True,
         postgresql_where=sa.text("idempotency_key IS NOT NULL"),

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import selectors
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 from psycopg import AsyncConnection, OperationalError
 from psycopg.rows import DictRow, dict_row
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
+from perron.database.engine import ANSWER_S
 from perron.database.outage import unavailable
 from perron.database.url import DatabaseUrl
 
@@ -54,6 +58,22 @@ async def open_checkpoint_pool(
         await pool.close()
         raise unavailable(url, exc, timeout_s=connect_timeout_s) from exc
     return pool
+
+
+@asynccontextmanager
+async def answering(pool: CheckpointPool) -> AsyncIterator[AsyncConnection[DictRow]]:
+    """Borrow a connection for a statement that has to be answered within `ANSWER_S`.
+
+    A network that swallows packets says nothing: without a limit of ours the statement would wait for ever.
+
+    Raises:
+        OperationalError: There was no answer; the connection is closed.
+    """
+    try:
+        async with asyncio.timeout(ANSWER_S), pool.connection() as connection:
+            yield connection
+    except TimeoutError as exc:
+        raise OperationalError(f"The database gave no answer within {ANSWER_S:g} s.") from exc
 
 
 async def _drop_if_closed(connection: AsyncConnection[DictRow]) -> None:

@@ -19,6 +19,8 @@ from perron.errors import DatabaseUnavailableError
 SCHEMA = "perron"
 """The schema that the models name; `Database(schema=…)` puts another in its place."""
 OLDEST_VERSION = 17
+ANSWER_S = 60.0
+"""The longest that a statement of ours may take; PostgreSQL ends the transaction then too."""
 
 T = TypeVar("T")
 
@@ -73,6 +75,7 @@ class Database:
             connect_args={
                 "async_creator_fn": self._connect,
                 "timeout": connect_timeout_s,
+                "command_timeout": ANSWER_S,  # a network that swallows packets says nothing
                 "server_settings": server_settings,
             },
         )

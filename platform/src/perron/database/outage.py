@@ -45,6 +45,11 @@ def sqlstate(error: BaseException) -> str | None:
     return None
 
 
+def is_passing(error: BaseException) -> bool:
+    """Say whether the same statement may succeed when it is sent again: a deadlock, a lock, a time limit."""
+    return sqlstate(error) in {DEADLOCK, "40001", "55P03", "57014", "25P04"}
+
+
 def is_outage(error: BaseException) -> bool:
     """Say whether an error means that the server or the connection to it is gone: later it may work."""
     if isinstance(error, (DatabaseUnavailableError, psycopg_pool.PoolTimeout, sa.TimeoutError)):

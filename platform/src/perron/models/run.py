@@ -30,7 +30,7 @@ class Run(Owned, Stamped, Base):
         Index(
             "uq_runs_idempotency_key",
             "tenant",
-            "owner",
+            "created_by",
             "idempotency_key",
             unique=True,
             postgresql_where=text("idempotency_key IS NOT NULL"),
@@ -57,6 +57,8 @@ class Run(Owned, Stamped, Base):
     not_before: Mapped[datetime | None]
     priority: Mapped[int] = mapped_column(server_default="0")
     multitask_strategy: Mapped[str] = mapped_column(server_default="enqueue")
+    created_by: Mapped[str] = mapped_column(server_default="system")
+    """Who created it, also after its thread was transferred: idempotency keys are theirs."""
     idempotency_key: Mapped[str | None]
     input_applied: Mapped[bool] = mapped_column(server_default="false")
     """The input, or the command's update and goto, stand in a checkpoint: later attempts start from there."""

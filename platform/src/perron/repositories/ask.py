@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Text, cast, func, update
+from sqlalchemy import Text, cast, delete, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import joinedload
 
@@ -72,8 +72,17 @@ class AskRepository(BaseRepository[Ask]):
         )
         if (await self.session.execute(statement)).first() is None:
             return False
-        await self.session.execute(update(Ask).where(Ask.ask_id == ask_id).values(state="answered"))
+        await self.session.execute(
+            update(Ask).where(Ask.ask_id == ask_id, *self.visible()).values(state="answered")
+        )
         return True
+
+    async def reopen(self, run_id: UUID) -> None:
+        """Take back the answers that a run brought which nobody has executed."""
+        answers = select(AskAnswer.ask_id).where(AskAnswer.run_id == run_id)
+        is_theirs = (Ask.ask_id.in_(answers), Ask.state == "answered", *self.visible())
+        await self.session.execute(update(Ask).where(*is_theirs).values(state="open"))
+        await self.session.execute(delete(AskAnswer).where(AskAnswer.run_id == run_id))
 
     async def transfer(self, thread_id: UUID, *, to: str) -> None:
         """Make all asks of a thread another principal's."""

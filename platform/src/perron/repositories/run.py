@@ -31,9 +31,13 @@ class RunRepository(BaseRepository[Run]):
         """Return the run with what waits for a person in it, and the answers."""
         return await self.get(run_id, selectinload(Run.asks).joinedload(Ask.answer))
 
-    async def find_by_idempotency_key(self, key: str, *, owner: str) -> Run | None:
-        """Return the owner's run that was created under this key."""
-        query = self.select().where(Run.idempotency_key == key, Run.owner == owner)
+    async def find_by_idempotency_key(self, key: str) -> Run | None:
+        """Return the run that the caller has created under this key, whoever's it is by now."""
+        query = select(Run).where(
+            Run.tenant == self.caller.tenant,
+            Run.created_by == self.caller.principal,
+            Run.idempotency_key == key,
+        )
         return (await self.session.execute(query)).scalar_one_or_none()
 
     async def search(

@@ -9,8 +9,10 @@ from uuid import UUID
 from sqlalchemy import select, tuple_
 from sqlalchemy.dialects.postgresql import insert
 
+from perron.models.run import Run
 from perron.models.run_event import RunEvent
 from perron.repositories.base import BaseRepository
+from perron.repositories.run import RunRepository
 
 APPEND = "SELECT {schema}.append_events(%s, %s, %s, %s, %s, %s) AS lost"
 """Append events (columns run_id, epoch, n, event, namespace, payload as JSON text) on a psycopg connection.
@@ -50,6 +52,8 @@ class RunEventRepository(BaseRepository[RunEvent]):
         """Return the events after (epoch, n) in order."""
         query = (
             select(RunEvent)
+            .join(Run, Run.run_id == RunEvent.run_id)
+            .where(*RunRepository(self.session, self.caller).visible())
             .where(RunEvent.run_id == run_id, tuple_(RunEvent.epoch, RunEvent.n) > tuple_(epoch, n))
             .order_by(RunEvent.epoch, RunEvent.n)
             .limit(limit)

@@ -11,7 +11,8 @@ from typing import Any
 from langgraph.checkpoint.postgres.base import BasePostgresSaver
 from psycopg.types.json import Jsonb
 
-from perron.database.checkpoint_pool import CheckpointPool
+from perron.database.checkpoint_pool import CheckpointPool, answering
+from perron.database.outage import is_passing
 from perron.errors import LeaseLostError
 from perron.ids import RunId, ThreadId
 from perron.repositories.checkpoint import PUT
@@ -102,16 +103,16 @@ class CheckpointLog:
             batch, self._waiting = self._waiting[:_BATCH], self._waiting[_BATCH:]
             await self._put(batch)
 
-    async def _put(self, batch: list[Recording]) -> None:
+    async def _put(self, batch: list[Recording], *, is_again: bool = False) -> None:
         try:
-            async with self._pool.connection() as connection:
+            async with answering(self._pool) as connection:
                 row = await (await connection.execute(self._statement, _arguments(batch), binary=True)).fetchone()
         except Exception as exc:  # noqa: BLE001  # handed to those who wait for it
-            if len(batch) == 1:
+            if len(batch) == 1 and (is_again or not is_passing(exc)):
                 _settle(batch[0], exc)
                 return
             for recording in batch:
-                await self._put([recording])
+                await self._put([recording], is_again=True)
             return
         lost: set[str] = set(row["lost"]) if row else set()
         for recording in batch:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -21,7 +22,7 @@ from perron import clock, failpoints
 from perron.configuration import PlatformSettings
 from perron.database.checkpoint_pool import CheckpointPool
 from perron.database.engine import Database
-from perron.database.outage import is_outage, sqlstate
+from perron.database.outage import is_outage, is_passing, sqlstate
 from perron.errors import DatabaseUnavailableError, LeaseLostError, PerronError
 from perron.integrations.attempt import ask_value, settle, swallowed
 from perron.integrations.context import RunContext, running
@@ -117,7 +118,7 @@ class Execution:
                     last_n=self._writer.last_n,
                 )
             except Exception as exc:
-                if is_outage(exc):
+                if is_outage(exc) or is_passing(exc):
                     await asyncio.sleep(_RECONNECT_S)
                 elif outcome.status == "error" and outcome.values is None:
                     raise
@@ -158,14 +159,14 @@ class Execution:
             await settle(context)
             error = {"error": "TimeoutError", "message": f"The run took longer than {settings.run_timeout_s:g} s."}
             return Outcome(status="timeout", values=self._values, error=error)
-        except Exception as exc:  # the door to the author's code: recorded as the run's error
+        except Exception as exc:  # noqa: BLE001  # the door to the author's code: recorded as the run's error
             if self._is_lost(exc):
                 return None
             if self._is_outage(exc):
                 await self._give_back()
                 return None
             await settle(context)
-            log.warning("run_failed", run_id=str(run.run_id), graph_id=run.graph_id, exc_info=exc)
+            _log_failure(run, exc)
             return _failed(exc, values=self._values)
 
     async def _run_in_time(self, context: RunContext) -> Outcome:
@@ -342,6 +343,13 @@ class Execution:
 
 def _interrupt(asks: Sequence[OpenAsk]) -> BaseException:
     return GraphInterrupt(tuple(Interrupt(value=ask_value(ask), id=ask.interrupt_id) for ask in asks))
+
+
+def _log_failure(run: ClaimedRun, exc: Exception) -> None:
+    """Log an author's error without the values of variables: they hold what users typed, and secrets."""
+    facts = {"run_id": str(run.run_id), "graph_id": run.graph_id}
+    log.warning("run_failed", **facts, error=f"{type(exc).__name__}: {exc}")
+    log.debug("run_failed_at", **facts, traceback="".join(traceback.format_exception(exc)))
 
 
 def _failed(exc: BaseException, *, values: Any = None) -> Outcome:

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import psycopg
 import structlog
@@ -72,7 +77,7 @@ class Lease:
         while not self._stopped.is_set():
             try:
                 self._beat_on_one_connection()
-            except psycopg.Error as exc:
+            except Exception as exc:  # noqa: BLE001  # the door of this thread: without it nobody would beat again
                 log.warning("beat_failed", worker_id=str(self.worker_id), reason=str(exc).strip())
                 self._stopped.wait(min(self._beat_s, 0.5))
 
@@ -88,7 +93,8 @@ class Lease:
         ) as connection:
             while not self._stopped.is_set():
                 sent_at = clock.boot_s()
-                beat = connection.execute(self._statement, (self.worker_id,))
+                with _answer_within(connection, self._lease_s):
+                    beat = connection.execute(self._statement, (self.worker_id,))
                 if beat.rowcount == 0 and not failpoints.hit("lease"):
                     self._until = 0.0
                     self._stopped.set()
@@ -96,3 +102,20 @@ class Lease:
                     return
                 self._until = sent_at + self._lease_s
                 self._stopped.wait(self._beat_s)
+
+
+@contextmanager
+def _answer_within(connection: psycopg.Connection[Any], timeout_s: float) -> Iterator[None]:
+    """Cut the connection when the block takes longer: a network that swallows packets never fails by itself."""
+    watchdog = threading.Timer(timeout_s, _cut, [connection.fileno()])
+    watchdog.daemon = True
+    watchdog.start()
+    try:
+        yield
+    finally:
+        watchdog.cancel()
+
+
+def _cut(descriptor: int) -> None:
+    with contextlib.suppress(OSError), socket.socket(fileno=os.dup(descriptor)) as cut:
+        cut.shutdown(socket.SHUT_RDWR)

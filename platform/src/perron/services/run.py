@@ -77,23 +77,24 @@ class RunService:
         frozen = await self._live_settings.frozen(caller, graph_id)
         kwargs, was_changed = self._kwargs(body, assistant, frozen)
         registered = self._registry.agents.get(graph_id)
-        run = Run(
-            run_id=new_id(),
-            assistant_id=assistant.assistant_id if assistant else system_assistant_id(graph_id),
-            graph_id=graph_id,
-            agent_version=registered.version if registered else None,
-            tenant=caller.tenant,
-            owner=caller.principal,
-            kwargs=kwargs,
-            metadata_=clean(body.metadata)[0],
-            is_sanitised=was_changed,
-            priority=body.priority,
-            multitask_strategy=body.multitask_strategy,
-            idempotency_key=body.idempotency_key,
-            not_before=clock.now() + timedelta(seconds=body.after_seconds) if body.after_seconds else None,
-        )
 
         async def work(session: Session) -> Run:
+            run = Run(  # made here: a transaction that is tried again must find nothing of the one before
+                run_id=new_id(),
+                assistant_id=assistant.assistant_id if assistant else system_assistant_id(graph_id),
+                graph_id=graph_id,
+                agent_version=registered.version if registered else None,
+                tenant=caller.tenant,
+                owner=caller.principal,
+                created_by=caller.principal,
+                kwargs=kwargs,
+                metadata_=clean(body.metadata)[0],
+                is_sanitised=was_changed,
+                priority=body.priority,
+                multitask_strategy=body.multitask_strategy,
+                idempotency_key=body.idempotency_key,
+                not_before=clock.now() + timedelta(seconds=body.after_seconds) if body.after_seconds else None,
+            )
             return await self._insert(session, caller, body, run, answers, worker_id)
 
         try:
@@ -141,6 +142,8 @@ class RunService:
             if run.status == "running":
                 run.cancel_action = "interrupt"
                 return run
+            if run.epoch == 0:  # its answers have reached nobody: they can be given again
+                await AskRepository(session, caller).reopen(run_id)
             run.status = "interrupted"
             run.epoch += 1  # one that was given back has events of its last epoch
             run.finished_at = DATABASE_NOW
@@ -165,11 +168,15 @@ class RunService:
         if run.status == "success":
             raise RunEndedError(f"The run {run_id} has succeeded: there is nothing to retry.", run_id=str(run_id))
         kwargs = run.kwargs
+        command = {**(kwargs.get("command") or {})}
+        # Answers are read from their asks' rows; those of an author's `interrupt()` are asked for once more.
+        command.pop("resume", None)
+        is_told = run.input_applied or not any(value is not None for value in command.values())
         return RunCreate(
             assistant_id=str(run.assistant_id or run.graph_id),
             thread_id=run.thread_id,
             input=None if run.input_applied else kwargs.get("input"),
-            command=None if run.input_applied else kwargs.get("command"),
+            command=None if is_told else command,
             metadata={**run.metadata_, "retry_of": str(run_id)},
             config=kwargs.get("config") or {},
             context=kwargs.get("context") or {},
@@ -236,7 +243,7 @@ class RunService:
         runs = RunRepository(session, caller)
         thread, is_new = await self._thread(session, caller, body)
         key = body.idempotency_key
-        if key and (known := await runs.find_by_idempotency_key(key, owner=thread.owner)):
+        if key and (known := await runs.find_by_idempotency_key(key)):
             return known
         if is_new and (answers or (body.command and body.command.resume is not None)):
             raise NotWaitingError(f"The thread {thread.thread_id} is new: nothing waits in it for an answer.")
