@@ -6,7 +6,7 @@ import os
 import sys
 import traceback
 
-from typer import TyperException
+from typer import Abort, TyperException
 
 from perron.cli.output import plain
 from perron.errors import (
@@ -27,6 +27,9 @@ def tell(exc: Exception, *, is_debug: bool) -> int:
     """Say on stderr what went wrong and return the exit code."""
     if isinstance(exc, TyperException):
         return _tell_of_usage(exc)
+    if isinstance(exc, Abort):
+        _write("Nothing was changed: the question was not answered. Say --yes where nobody can be asked")
+        return BAD_USAGE
     if isinstance(exc, BrokenPipeError):
         # Who read has gone. Python flushes stdout at its end: into nothing, or it would complain.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
