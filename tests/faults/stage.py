@@ -23,13 +23,13 @@ TOKEN = "desk-canary-5b1f93"
 DEADLINE_S = 60.0
 
 
-async def until(condition: Callable[[], Awaitable[bool]], *, what: str) -> None:
+async def until(condition: Callable[[], Awaitable[bool]], *, what: str, look_s: float = 0.05) -> None:
     """Wait for something that only looking can tell."""
     deadline = time.monotonic() + DEADLINE_S
     while not await condition():
         if time.monotonic() > deadline:
             raise TimeoutError(f"still not: {what}")
-        await asyncio.sleep(0.02)
+        await asyncio.sleep(look_s)
 
 
 class Process:
@@ -63,7 +63,7 @@ class Process:
             state, _ = await ps.communicate()
             return state.strip().startswith(b"T")
 
-        await until(is_stopped, what=f"process {self.pid} is frozen")
+        await until(is_stopped, what=f"process {self.pid} is frozen", look_s=0.2)
 
     def freeze(self) -> None:
         os.kill(self.pid, signal.SIGSTOP)
@@ -203,6 +203,7 @@ class Stage:
             "PERRON_KEY": KEY,
             "PERRON_HOME": str(self._directory),
             "PERRON_PLUGINS": "desk",
+            "PERRON_PLUGINS_DENY": "triage,chat",
             "PERRON_LEASE_S": "1",
             "PERRON_POLL_S": "0.1",
             "PERRON_POOL_SIZE": "2",

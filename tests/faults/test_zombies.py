@@ -119,9 +119,9 @@ async def test_the_fence_alone_keeps_a_zombie_from_writing(stage: Stage, fence: 
     zombie.thaw()
     await zombie.result()
 
-    assert await stage.counts() == book
     if fence == "fence=on":
         assert await changed(stage, before) == []
+        assert await stage.counts() == book
     else:
         assert "langgraph.checkpoints" in await changed(stage, before)
 

@@ -8,6 +8,7 @@ saying is a process that was killed.
 from __future__ import annotations
 
 import asyncio
+import gc
 import importlib
 import json
 import os
@@ -87,5 +88,7 @@ def _as_json(run: RunResult) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
+    gc.collect()
+    gc.freeze()  # what is imported stays shared with all that are forked
     with Nursery(sys.argv[1]) as nursery:
         nursery.serve_forever()
