@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Any
@@ -84,8 +85,8 @@ class Rows:
         async with self.database.begin() as session:
             worker = await session.get_one(Worker, run.worker_id)
             worker.beat_at = clock.now() - timedelta(hours=1)
-        again = await self.claim(run.run_id)
-        assert again is not None
+        while (again := await self.claim(run.run_id)) is None:
+            pass  # a claim does not wait long for a lock
         return again
 
     def fence(self, run: ClaimedRun) -> RunFence:
@@ -106,10 +107,10 @@ async def put_checkpoint(rows: Rows, thread_id: ThreadId, checkpoint_id: str) ->
         )
 
 
-async def waits_for_a_lock(rows: Rows) -> None:
-    """Return when a connection of the database waits for another one's lock."""
+async def waits_for_a_lock(rows: Rows, waiting: asyncio.Task[Any]) -> None:
+    """Return when a connection of the database waits for another one's lock, or the task does not any more."""
     async with rows.pool.connection() as connection:
-        while True:
+        while not waiting.done():
             cursor = await connection.execute(
                 "SELECT count(*) AS n FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
                 " AND datname = current_database()"

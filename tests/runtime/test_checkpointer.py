@@ -183,7 +183,7 @@ async def test_a_claim_waits_for_a_checkpoint_under_way(rows: Rows) -> None:
     writing = asyncio.create_task(put(saver, run.thread_id))
     await saver.inside.wait()
     claiming = asyncio.create_task(rows.claimed_again(run))
-    await waits_for_a_lock(rows)
+    await waits_for_a_lock(rows, claiming)
     saver.go_on.set()
     checkpoint = await writing
     again = await claiming

@@ -109,7 +109,7 @@ async def test_a_worker_that_beats_during_the_claim_keeps_its_run(rows: Rows) ->
         worker.beat_at = clock.now()
         await session.flush()
         claiming = asyncio.create_task(rows.claim(run_id))
-        await waits_for_a_lock(rows)
+        await waits_for_a_lock(rows, claiming)
 
     assert await claiming is None
     assert (await rows.get_run(run_id)).epoch == 1

@@ -119,7 +119,7 @@ async def test_it_ends_after_the_beat_was_sent_not_after_it_was_answered(rows: R
 
 
 _STOPPED = """
-    import sys, time
+    import sys
     from uuid import UUID
     from perron import clock
     from perron.errors import LeaseLostError
@@ -130,9 +130,7 @@ _STOPPED = """
     lease.start(sent_at=clock.boot_s())
     lease.check()
     print("ready", flush=True)
-    last = clock.boot_s()
-    while clock.boot_s() - last < 0.5:  # until this process was stopped for longer than that
-        last = clock.boot_s()
+    sys.stdin.readline()
     try:
         lease.check()
     except LeaseLostError:
@@ -145,7 +143,8 @@ _STOPPED = """
 async def test_a_process_that_was_stopped_has_no_lease_when_it_goes_on(rows: Rows, database_url: str) -> None:
     worker_id = await rows.make_worker()
     command = [sys.executable, "-c", dedent(_STOPPED), database_url, str(worker_id)]
-    process = await asyncio.create_subprocess_exec(*command, stdout=subprocess.PIPE)
+    process = await asyncio.create_subprocess_exec(*command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert process.stdin is not None
     assert process.stdout is not None
     assert await process.stdout.readline() == b"ready\n"
 
@@ -153,8 +152,8 @@ async def test_a_process_that_was_stopped_has_no_lease_when_it_goes_on(rows: Row
     async with rows.pool.connection() as connection:
         await connection.execute("DELETE FROM perron.workers")  # another has taken over
         await connection.execute("SELECT pg_sleep(1.1)")
+    process.stdin.write(b"go on\n")
     os.kill(process.pid, signal.SIGCONT)
 
-    assert await process.stdout.readline() == b"lost\n"
-    process.kill()
-    await process.wait()
+    said, _ = await process.communicate()
+    assert said == b"lost\n"
