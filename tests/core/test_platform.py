@@ -289,13 +289,15 @@ async def test_bad_requests_are_refused_in_one_sentence(deployment: Deployment) 
 
 
 async def test_a_platform_closes_while_nothing_answers(deployment: Deployment) -> None:
+    others = asyncio.all_tasks()  # the tests share a loop
     platform = await deployment.open(chain(ask))
     await platform.run("agent", {"text": ""})
 
     await platform.close()
 
+    left = {task for task in asyncio.all_tasks() - others if task.get_name().startswith("perron-")}
     assert await deployment.sql("SELECT 1 FROM perron.workers") == []
-    await until(lambda: not [task for task in asyncio.all_tasks() if task.get_name().startswith("perron-")])
+    await until(lambda: all(task.done() for task in left))
 
 
 async def test_the_values_of_variables_are_not_logged(
