@@ -8,7 +8,7 @@ from uuid import uuid4
 
 import pytest
 from langgraph.types import Command, Send, interrupt
-from tests.conftest import Deployment, State, chain, until
+from tests.conftest import Deployment, State, chain
 
 from perron.errors import AgentNotFoundError, InvalidInputError, RunFailedError, RunNotFoundError
 
@@ -288,16 +288,14 @@ async def test_bad_requests_are_refused_in_one_sentence(deployment: Deployment) 
     assert await platform.runs.search(platform.caller) == []
 
 
-async def test_a_platform_closes_while_nothing_answers(deployment: Deployment) -> None:
-    others = asyncio.all_tasks()  # the tests share a loop
+async def test_closing_leaves_nothing_running(deployment: Deployment) -> None:
     platform = await deployment.open(chain(ask))
     await platform.run("agent", {"text": ""})
 
     await platform.close()
 
-    left = {task for task in asyncio.all_tasks() - others if task.get_name().startswith("perron-")}
     assert await deployment.sql("SELECT 1 FROM perron.workers") == []
-    await until(lambda: all(task.done() for task in left))
+    assert not [task for task in asyncio.all_tasks() if task.get_name().startswith(("perron-", "run "))]
 
 
 async def test_the_values_of_variables_are_not_logged(

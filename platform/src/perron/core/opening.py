@@ -134,6 +134,8 @@ async def _open_on(
         journal = Journal(database, keys)
         stack.push_async_callback(journal.close)
         bells = Bells()
+        events = EventLog(pool, bells, schema=settings.database_schema)
+        stack.push_async_callback(events.close)
         shared = Services(
             database=database,
             pool=pool,
@@ -142,7 +144,7 @@ async def _open_on(
             integrations=integrations,
             journal=journal,
             bells=bells,
-            events=EventLog(pool, bells, schema=settings.database_schema),
+            events=events,
             checkpoints=CheckpointLog(pool, schema=settings.database_schema),
             settings=settings,
         )

@@ -92,6 +92,12 @@ class EventLog:
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._append(), name="perron-events")
 
+    async def close(self) -> None:
+        """Give up what could not be appended: the database is away, and nobody here waits for it any more."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+
     def withdraw(self, writer: EventWriter) -> list[_Entry]:
         """Take back what of this writer has not left yet."""
         mine = [entry for entry in self._pending if entry.writer is writer]
