@@ -14,7 +14,7 @@ from perron.caller import Caller
 from perron.errors import LeaseLostError
 from perron.ids import RunId
 from perron.runtime.claim import ClaimedRun
-from perron.runtime.events import Bells, EventLog, EventReader, EventWriter
+from perron.runtime.events import Bells, EventLog, EventReader, EventWriter, rings
 
 
 @pytest.fixture
@@ -143,3 +143,16 @@ async def test_a_bell_wakes_a_reader_before_its_poll(rows: Rows) -> None:
     await asyncio.wait_for(following, 5)
 
     assert read == [1, 2, 3]
+
+
+async def test_a_cancel_is_not_lost_when_the_bell_rings_at_that_moment() -> None:
+    bell = asyncio.Event()
+    waiting = asyncio.create_task(rings(bell, 60))
+    for _ in range(3):
+        await asyncio.sleep(0)  # it waits now
+
+    bell.set()
+    waiting.cancel()
+    await asyncio.wait([waiting])
+
+    assert waiting.cancelled()

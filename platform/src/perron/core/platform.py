@@ -28,7 +28,7 @@ from perron.models.run import ACTIVE, Run
 from perron.plugins.agent import Agent
 from perron.plugins.calling import call_each
 from perron.runtime.claim import ClaimedRun
-from perron.runtime.events import EventReader
+from perron.runtime.events import EventReader, rings
 from perron.runtime.execution import STEP_EVENT
 from perron.runtime.finish import Outcome
 from perron.runtime.inputs import check_input
@@ -282,10 +282,7 @@ class Platform:
                 run = await outlast(partial(self.runs.get, self.caller, run_id), pause_s=self.settings.poll_s)
                 if run.status not in ACTIVE:
                     return result_of(run, self.resume)
-                try:
-                    await asyncio.wait_for(rung.wait(), self.settings.poll_s)
-                except TimeoutError:
-                    continue
+                await rings(rung, self.settings.poll_s)
 
     async def _graph_of(self, thread_id: UUID | str) -> tuple[ThreadId, str]:
         thread = await self.threads.get(self.caller, _uuid(thread_id, "thread"))

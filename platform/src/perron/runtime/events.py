@@ -57,6 +57,18 @@ class Bells:
                 del self._waiting[key]
 
 
+async def rings(bell: asyncio.Event, timeout_s: float) -> bool:
+    """Wait for a bell; False when it did not ring in time.
+
+    Not `asyncio.wait_for`: in Python 3.11 it forgets that it was cancelled when the bell rings at that moment.
+    """
+    try:
+        async with asyncio.timeout(timeout_s):
+            return await bell.wait()
+    except TimeoutError:
+        return False
+
+
 @dataclass(frozen=True, slots=True)
 class _Entry:
     writer: EventWriter
@@ -229,10 +241,7 @@ class EventReader:
                 has_ended = await outlast(partial(self._has_ended, run_id), pause_s=self._poll_s)
                 if has_ended:
                     continue  # what came with the end may have come after the look
-                try:
-                    await asyncio.wait_for(rung.wait(), self._poll_s)
-                except TimeoutError:
-                    continue
+                await rings(rung, self._poll_s)
 
     async def _read(self, caller: Caller, run_id: RunId, after: tuple[int, int]) -> Sequence[RunEvent]:
         epoch, n = after

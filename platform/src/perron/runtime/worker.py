@@ -22,6 +22,7 @@ from perron.models.worker import Worker as WorkerRow
 from perron.repositories.run import RunRepository
 from perron.repositories.worker import WorkerRepository
 from perron.runtime.claim import ClaimedRun, claim, release
+from perron.runtime.events import rings
 from perron.runtime.execution import Execution, Services
 from perron.runtime.finish import Outcome
 from perron.runtime.lease import Lease
@@ -174,7 +175,7 @@ class Worker:
         self.nudge()
 
     async def _poll(self) -> None:
-        while True:
+        while not self._is_draining:  # besides the cancel, which a driver may swallow
             self._nudged.clear()
             try:
                 if self._lease is None:
@@ -188,10 +189,7 @@ class Worker:
                     log.warning("poll_failed", reason=str(exc))
                 else:
                     log.exception("poll_failed")
-            try:
-                await asyncio.wait_for(self._nudged.wait(), self._shared.settings.poll_s)
-            except TimeoutError:
-                continue
+            await rings(self._nudged, self._shared.settings.poll_s)
 
     async def _stop_cancelled(self) -> None:
         running = [(run_id, execution.run.epoch) for run_id, execution in self._executions.items()]
