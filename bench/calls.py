@@ -28,7 +28,7 @@ from typing_extensions import TypedDict
 
 from perron import Agent, Platform, integration
 from perron_desk import Desk
-from perron_desk.server.process import DeskProcess, start_desk
+from perron_desk_server.process import DeskProcess, start_desk
 
 Call = Callable[[int], Awaitable[object]]
 

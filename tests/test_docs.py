@@ -23,7 +23,7 @@ import perron
 from perron.cli.commands import COMMANDS
 from perron.cli.main import app, main
 from perron.configuration import PlatformSettings
-from perron_desk.server.process import DeskProcess, start_desk
+from perron_desk_server.process import DeskProcess, start_desk
 
 ROOT = Path(__file__).resolve().parent.parent
 SOURCE = ROOT / "platform" / "src" / "perron"

@@ -21,7 +21,7 @@ from tests.faults.stage import TOKEN, Stage, until
 
 from perron.database.url import DatabaseUrl
 from perron.testing.database import new_database
-from perron_desk.server.process import DeskProcess, start_desk
+from perron_desk_server.process import DeskProcess, start_desk
 
 AT_ONCE = 4
 ROOT = Path(__file__).parents[2]

@@ -15,7 +15,7 @@ from uuid import UUID, uuid4
 import psycopg
 from psycopg.rows import DictRow, dict_row
 
-from perron_desk.server.process import DeskProcess
+from perron_desk_server.process import DeskProcess
 
 KEY = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="
 TOKEN = "desk-canary-5b1f93"

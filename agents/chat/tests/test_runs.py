@@ -7,7 +7,7 @@ import pytest
 
 from perron import Platform
 from perron.testing.model_server import CallsTools, ModelServer, Says
-from perron_desk.server.process import DeskProcess, start_desk
+from perron_desk_server.process import DeskProcess, start_desk
 
 MODEL = {"model": "openai:test"}
 TICKET = {"customer": "c-1", "subject": "Charged twice", "text": "Corner Books, 24.99"}

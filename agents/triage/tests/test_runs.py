@@ -7,7 +7,7 @@ import pytest
 
 from perron import Platform
 from perron.testing.model_server import Answers, ModelServer
-from perron_desk.server.process import DeskProcess, start_desk
+from perron_desk_server.process import DeskProcess, start_desk
 
 # The desk's customers: c-1 was charged twice, c-2 has two cards, c-3 has paid 489.00, c-4 nothing.
 CHARGED_TWICE = {"text": "The bookshop charged me twice", "customer_id": "c-1"}

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from perron_desk.server.process import DeskProcess, start_desk
+from perron_desk_server.process import DeskProcess, start_desk
 
 
 @pytest.fixture(scope="session")

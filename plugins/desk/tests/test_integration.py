@@ -14,7 +14,7 @@ from typing_extensions import TypedDict
 
 from perron import Agent, Platform, RunResult, integration
 from perron_desk import Customer, Desk
-from perron_desk.server.process import DeskProcess
+from perron_desk_server.process import DeskProcess
 
 CUSTOMER, CARD, PAYMENT = "c-1", "card-1-1", "pay-1-1"
 

@@ -12,9 +12,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from perron_desk.server.errors import BadFaultError
-from perron_desk.server.faults import Fault
-from perron_desk.server.process import DeskProcess, start_desk
+from perron_desk_server.errors import BadFaultError
+from perron_desk_server.faults import Fault
+from perron_desk_server.process import DeskProcess, start_desk
 
 MESSAGE = {"to": "a@mail.example", "text": "Hi"}
 

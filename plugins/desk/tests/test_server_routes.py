@@ -6,7 +6,7 @@ from typing import Any
 import httpx
 import pytest
 
-from perron_desk.server.process import DeskProcess
+from perron_desk_server.process import DeskProcess
 
 REFUNDS = "/payments/pay-17-1/refunds"
 

@@ -23,7 +23,7 @@ _START_TIMEOUT_S = 30.0
 _STOP_TIMEOUT_S = 5.0
 
 # By name: the core imports no plugin.
-_SERVER = "perron_desk.server.main"
+_SERVER = "perron_desk_server.main"
 _INSTALL = "install them with `pip install 'perron-desk[server]' perron-agent-triage`"
 
 

@@ -5,10 +5,10 @@ from typing import Annotated
 from fastapi import APIRouter, Header, Request, Response
 from pydantic import BaseModel, Field
 
-from perron_desk.server.customers import is_payment
-from perron_desk.server.errors import NotFoundError
-from perron_desk.server.routes.dependencies import KeysDep, StoreDep, before_effect
-from perron_desk.server.store import Refund
+from perron_desk_server.customers import is_payment
+from perron_desk_server.errors import NotFoundError
+from perron_desk_server.routes.dependencies import KeysDep, StoreDep, before_effect
+from perron_desk_server.store import Refund
 
 router = APIRouter()
 

@@ -5,8 +5,8 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 from pydantic import BaseModel
 
-from perron_desk.server.faults import ArmedFault
-from perron_desk.server.routes.dependencies import BoardDep, RoomDep
+from perron_desk_server.faults import ArmedFault
+from perron_desk_server.routes.dependencies import BoardDep, RoomDep
 
 router = APIRouter(prefix="/faults")
 

@@ -4,8 +4,8 @@ from typing import Literal
 
 from fastapi import APIRouter
 
-from perron_desk.server.book import Effect, EffectKind
-from perron_desk.server.routes.dependencies import StoreDep
+from perron_desk_server.book import Effect, EffectKind
+from perron_desk_server.routes.dependencies import StoreDep
 
 router = APIRouter(prefix="/book")
 

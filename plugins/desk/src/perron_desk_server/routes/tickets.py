@@ -10,8 +10,8 @@ from urllib.parse import urlencode
 from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, Field
 
-from perron_desk.server.routes.dependencies import StoreDep, before_effect
-from perron_desk.server.store import Ticket, TicketState
+from perron_desk_server.routes.dependencies import StoreDep, before_effect
+from perron_desk_server.store import Ticket, TicketState
 
 router = APIRouter()
 

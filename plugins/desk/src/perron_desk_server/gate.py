@@ -7,10 +7,10 @@ from starlette.datastructures import Headers
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from perron_desk.server.errors import DeskError, UnauthorizedError
-from perron_desk.server.exchange import AbandonedError, Exchange
-from perron_desk.server.faults import FAULT_HEADER, Fault, FaultBoard, FaultKind
-from perron_desk.server.waiting import WaitingRoom
+from perron_desk_server.errors import DeskError, UnauthorizedError
+from perron_desk_server.exchange import AbandonedError, Exchange
+from perron_desk_server.faults import FAULT_HEADER, Fault, FaultBoard, FaultKind
+from perron_desk_server.waiting import WaitingRoom
 
 HUGE_BYTES = 10_000_000
 

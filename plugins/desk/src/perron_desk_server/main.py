@@ -10,11 +10,11 @@ import sys
 from pathlib import Path
 from threading import Thread
 
-from perron_desk.server.app import create_app
-from perron_desk.server.defaults import DEFAULT_TOKEN
-from perron_desk.server.serving import DeskServer
-from perron_desk.server.store import Store
-from perron_desk.server.waiting import WaitingRoom
+from perron_desk_server.app import create_app
+from perron_desk_server.defaults import DEFAULT_TOKEN
+from perron_desk_server.serving import DeskServer
+from perron_desk_server.store import Store
+from perron_desk_server.waiting import WaitingRoom
 
 
 def run() -> None:

@@ -5,8 +5,8 @@ from collections.abc import Callable
 
 from starlette.types import ASGIApp, Message, Receive, Scope
 
-from perron_desk.server.faults import Fault, FaultKind
-from perron_desk.server.waiting import WaitingRoom
+from perron_desk_server.faults import Fault, FaultKind
+from perron_desk_server.waiting import WaitingRoom
 
 
 class AbandonedError(Exception):

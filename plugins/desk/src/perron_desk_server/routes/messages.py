@@ -3,8 +3,8 @@
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, Field
 
-from perron_desk.server.routes.dependencies import StoreDep, before_effect
-from perron_desk.server.store import Message
+from perron_desk_server.routes.dependencies import StoreDep, before_effect
+from perron_desk_server.store import Message
 
 router = APIRouter()
 

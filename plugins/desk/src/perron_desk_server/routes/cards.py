@@ -2,9 +2,9 @@
 
 from fastapi import APIRouter, Request
 
-from perron_desk.server.customers import Card, is_card
-from perron_desk.server.errors import NotFoundError
-from perron_desk.server.routes.dependencies import StoreDep, before_effect
+from perron_desk_server.customers import Card, is_card
+from perron_desk_server.errors import NotFoundError
+from perron_desk_server.routes.dependencies import StoreDep, before_effect
 
 router = APIRouter()
 

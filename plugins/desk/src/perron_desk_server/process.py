@@ -11,9 +11,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, cast
 
-from perron_desk.server.control import DeskControl
-from perron_desk.server.defaults import DEFAULT_TOKEN
-from perron_desk.server.errors import DeskStartError
+from perron_desk_server.control import DeskControl
+from perron_desk_server.defaults import DEFAULT_TOKEN
+from perron_desk_server.errors import DeskStartError
 
 
 class DeskProcess(DeskControl):
@@ -79,7 +79,7 @@ def start_desk(
     log = log or db.with_suffix(".log")
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as stderr:
-        command = [sys.executable, "-m", "perron_desk.server.main", "--exit-with-parent"]
+        command = [sys.executable, "-m", "perron_desk_server.main", "--exit-with-parent"]
         process = subprocess.Popen(
             [*command, "--port", str(port), "--db", str(db)],
             stdin=subprocess.PIPE,

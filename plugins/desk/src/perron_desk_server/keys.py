@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from perron_desk.server.errors import KeyInProgressError, KeyReusedError
+from perron_desk_server.errors import KeyInProgressError, KeyReusedError
 
 
 class KeysInProgress:

@@ -10,13 +10,13 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp
 
-from perron_desk.server.errors import DeskError
-from perron_desk.server.faults import FaultBoard
-from perron_desk.server.gate import FaultGate, TokenGate, refusal
-from perron_desk.server.keys import KeysInProgress
-from perron_desk.server.routes import book, cards, customers, faults, me, messages, payments, tickets
-from perron_desk.server.store import Store
-from perron_desk.server.waiting import WaitingRoom
+from perron_desk_server.errors import DeskError
+from perron_desk_server.faults import FaultBoard
+from perron_desk_server.gate import FaultGate, TokenGate, refusal
+from perron_desk_server.keys import KeysInProgress
+from perron_desk_server.routes import book, cards, customers, faults, me, messages, payments, tickets
+from perron_desk_server.store import Store
+from perron_desk_server.waiting import WaitingRoom
 
 
 def create_app(store: Store, *, token: str, room: WaitingRoom) -> ASGIApp:

@@ -6,7 +6,7 @@ from typing import Self
 
 from pydantic import BaseModel, Field, ValidationError
 
-from perron_desk.server.errors import BadFaultError
+from perron_desk_server.errors import BadFaultError
 
 FAULT_HEADER = b"x-desk-fault"
 

@@ -4,11 +4,11 @@ from typing import Annotated, cast
 
 from fastapi import Depends, Request
 
-from perron_desk.server.exchange import Exchange
-from perron_desk.server.faults import FaultBoard
-from perron_desk.server.keys import KeysInProgress
-from perron_desk.server.store import Store
-from perron_desk.server.waiting import WaitingRoom
+from perron_desk_server.exchange import Exchange
+from perron_desk_server.faults import FaultBoard
+from perron_desk_server.keys import KeysInProgress
+from perron_desk_server.store import Store
+from perron_desk_server.waiting import WaitingRoom
 
 # All are `async` although they wait for nothing: FastAPI runs others in a thread pool.
 

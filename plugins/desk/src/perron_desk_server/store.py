@@ -10,8 +10,8 @@ from typing import Literal
 
 from pydantic import BaseModel
 
-from perron_desk.server.book import BOOK_SCHEMA, Book, EffectKind, now
-from perron_desk.server.errors import KeyReusedError
+from perron_desk_server.book import BOOK_SCHEMA, Book, EffectKind, now
+from perron_desk_server.errors import KeyReusedError
 
 KEY_TTL = timedelta(hours=24)
 

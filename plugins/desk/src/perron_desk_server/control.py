@@ -7,8 +7,8 @@ from typing import Any, Self
 import httpx
 from pydantic import TypeAdapter
 
-from perron_desk.server.book import Effect
-from perron_desk.server.faults import ArmedFault, FaultKind
+from perron_desk_server.book import Effect
+from perron_desk_server.faults import ArmedFault, FaultKind
 
 _EFFECTS = TypeAdapter(list[Effect])
 _COUNTS = TypeAdapter(dict[str, int])

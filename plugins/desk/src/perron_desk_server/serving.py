@@ -6,8 +6,8 @@ from collections.abc import Callable
 import uvicorn
 from starlette.types import ASGIApp
 
-from perron_desk.server.protocol import SeverableProtocol
-from perron_desk.server.waiting import WaitingRoom
+from perron_desk_server.protocol import SeverableProtocol
+from perron_desk_server.waiting import WaitingRoom
 
 
 class DeskServer(uvicorn.Server):

@@ -3,7 +3,7 @@
 from fastapi import APIRouter, Request
 from pydantic import BaseModel
 
-from perron_desk.server.routes.dependencies import before_effect
+from perron_desk_server.routes.dependencies import before_effect
 
 router = APIRouter()
 
