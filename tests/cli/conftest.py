@@ -11,12 +11,14 @@ import subprocess
 import sys
 import sysconfig
 import threading
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 
 from perron.cli.main import main
 
@@ -96,9 +98,10 @@ def alone(
 ) -> Iterator[CommandLine]:
     """The command line without a database."""
     root = logging.getLogger()
-    before = root.handlers[:], root.level
+    handlers, level, showwarning = root.handlers[:], root.level, warnings.showwarning
     yield CommandLine(capsys, monkeypatch, directory)
-    root.handlers[:], root.level = before
+    root.handlers[:], root.level, warnings.showwarning = handlers, level, showwarning
+    structlog.reset_defaults()
 
 
 @pytest.fixture
