@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from perron.cli.configured import read_settings
+from perron.cli.failure import FAILED
 from perron.cli.group import new_group
 from perron.cli.loop import run_async
 from perron.cli.output import progress, say
@@ -49,12 +50,18 @@ def downgrade(
 ) -> None:
     """Take our tables back to an earlier revision; what only the later ones hold is lost."""
     if not yes:
-        typer.confirm("What only the later tables hold will be lost. Go on?", abort=True, err=True)
+        _ask_before_losing()
 
     async def work(url: DatabaseUrl, settings: PlatformSettings) -> None:
         await take_back(url, revision, schema=settings.database_schema, langgraph_schema=settings.langgraph_schema)
 
     say(f"{_on_database('Taking back …', work)} is at the earlier revision.")
+
+
+def _ask_before_losing() -> None:
+    if not typer.confirm("What only the later tables hold will be lost. Go on?", err=True):
+        say("Nothing was changed.")
+        raise typer.Exit(FAILED)
 
 
 def _on_database(text: str, work: Callable[[DatabaseUrl, PlatformSettings], Awaitable[None]]) -> str:
