@@ -10,11 +10,11 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 PUT = """
     SELECT {schema}.put_checkpoints(
-        %s::uuid[], %s::int[], %s::boolean[], %s::text[], %s::uuid[], %s::text[], %s::text[],
-        %s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::bytea[], %s::text[],
-        %s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[],
-        %s::text[], %s::text[], %s::text[], %s::text[], %s::int[], %s::text[], %s::text[], %s::bytea[],
-        %s::boolean[]
+        %b::uuid[], %b::int[], %b::boolean[], %b::text[], %b::uuid[], %b::text[], %b::text[],
+        %b::text[], %b::text[], %b::text[], %b::text[], %b::text[], %b::bytea[], %b::text[],
+        %b::text[], %b::text[], %b::text[], %b::text[], %b::text[], %b::text[], %b::text[], %b::text[],
+        %b::text[], %b::text[], %b::text[], %b::text[], %b::int[], %b::text[], %b::text[], %b::bytea[],
+        %b::boolean[]
     ) AS lost
 """
 """Write what runs have to write, on a psycopg connection of the runtime's: see revision 0005 for the columns.

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from functools import cache
+from typing import Any, cast
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, and_, exists, func, or_, select, text, update
+from sqlalchemy import ColumnElement, Insert, Table, and_, bindparam, exists, func, or_, select, text, update
 from sqlalchemy.orm import aliased, selectinload
 
 from perron.errors import RunNotFoundError
@@ -121,11 +122,9 @@ class RunRepository(BaseRepository[Run]):
 
     async def insert(self, run: Run, *, new_thread: Thread | None) -> None:
         """Insert a run, and its thread if that is new, in one statement; neither becomes part of the session."""
-        statement = Run.__table__.insert().values(columns_of(run))  # type: ignore[attr-defined]  # it is a Table
-        if new_thread is not None:
-            made = Thread.__table__.insert().values(columns_of(new_thread))  # type: ignore[attr-defined]
-            statement = statement.add_cte(made.cte("made"))
-        await self.session.execute(statement)
+        columns = {"run": columns_of(run), "thread": {} if new_thread is None else columns_of(new_thread)}
+        values = {f"{of}_{name}": value for of, row in columns.items() for name, value in row.items()}
+        await self.session.execute(_insert(tuple(columns["run"]), tuple(columns["thread"])), values)
 
     async def find_held(self, worker_id: UUID) -> Sequence[tuple[UUID, int]]:
         """Return (run_id, epoch) of all runs that are running under this worker."""
@@ -146,6 +145,17 @@ class RunRepository(BaseRepository[Run]):
     async def transfer(self, thread_id: UUID, *, to: str) -> None:
         """Make all runs of a thread another principal's."""
         await self.session.execute(update(Run).where(Run.thread_id == thread_id, *self.visible()).values(owner=to))
+
+
+@cache
+def _insert(columns: tuple[str, ...], thread_columns: tuple[str, ...]) -> Insert:
+    """Return the statement for these columns, made once: to make it takes longer than to send it."""
+    runs, threads = cast("Table", Run.__table__), cast("Table", Thread.__table__)
+    statement = runs.insert().values({name: bindparam(f"run_{name}") for name in columns})
+    if not thread_columns:
+        return statement
+    made = threads.insert().values({name: bindparam(f"thread_{name}") for name in thread_columns})
+    return statement.add_cte(made.cte("made"))
 
 
 def _has_live_worker() -> ColumnElement[bool]:
