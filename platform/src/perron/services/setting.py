@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
 import time
 from collections.abc import Sequence
@@ -62,6 +63,7 @@ class SettingService:
         toml = read_toml()
         self._values = SettingValues(self._catalogue, settings, toml)
         self._snapshots: dict[str, _Snapshot] = {}
+        self._reading = asyncio.Lock()
         # With a plugin that failed, nobody knows which integrations there would be.
         is_whole = all(plugin.state == "loaded" for plugin in registry.plugins)
         subjects: dict[Scope, Any] = {"agent": registry.agents}
@@ -193,13 +195,22 @@ class SettingService:
         )
 
     async def _read(self, caller: Caller, *, fresh: bool = False) -> _Snapshot:
+        asked_at_s = time.monotonic()
+        oldest_s = asked_at_s if fresh else asked_at_s - self._settings.poll_s
         snapshot = self._snapshots.get(caller.tenant)
-        now_s = time.monotonic()
-        if snapshot is None or fresh or now_s - snapshot.read_at_s > self._settings.poll_s:
-            async with self._database.begin() as session:
-                rows = await SettingRepository(session, caller).get_of_tenant()
-            stored: dict[tuple[str, str], dict[str, Any]] = {}
-            for row in rows:
-                stored.setdefault((row.scope, row.subject), {})[row.key] = row.value
-            snapshot = self._snapshots[caller.tenant] = _Snapshot(stored, now_s)
+        if snapshot is not None and snapshot.read_at_s >= oldest_s:
+            return snapshot
+        async with self._reading:  # all who find it too old wait for one of them
+            snapshot = self._snapshots.get(caller.tenant)
+            if snapshot is None or snapshot.read_at_s < oldest_s:
+                snapshot = self._snapshots[caller.tenant] = await self._load(caller)
         return snapshot
+
+    async def _load(self, caller: Caller) -> _Snapshot:
+        read_at_s = time.monotonic()
+        async with self._database.begin() as session:
+            rows = await SettingRepository(session, caller).get_of_tenant()
+        stored: dict[tuple[str, str], dict[str, Any]] = {}
+        for row in rows:
+            stored.setdefault((row.scope, row.subject), {})[row.key] = row.value
+        return _Snapshot(stored, read_at_s)
