@@ -81,6 +81,8 @@ class _Cleaner:
             return self._note(f"<{kind.__name__}: nested deeper than {MAX_DEPTH}>")
         self._inside.add(id(value))
         try:
+            if kind is dict or kind is list:  # nearly all: past a dozen questions what else it may be
+                return self._container(value, depth + 1)
             return self._other(value, depth + 1)
         except Exception:  # noqa: BLE001  # a foreign __iter__, model_dump or __class__ may raise anything
             return self._note(_repr(value))
@@ -94,7 +96,7 @@ class _Cleaner:
         return self._container(value, depth) if scalar is None else self.clean(scalar, depth)
 
     def _container(self, value: object, depth: int) -> Any:
-        if isinstance(value, Mapping):
+        if isinstance(value, (dict, Mapping)):  # a dict first: to ask an abstract class takes longer
             result = {self._key(key): self.clean(item, depth) for key, item in value.items()}
             self.changed |= len(result) < len(value)  # {1: …, "1": …}
             return result

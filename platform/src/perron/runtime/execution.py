@@ -374,7 +374,7 @@ def _step(chunk: dict[str, Any]) -> dict[str, Any]:
 def _output(graph: Pregel[Any, Any, Any, Any], values: Any) -> Any:
     """Narrow the state to what the graph declares as its output."""
     channels = graph.output_channels
-    if not isinstance(values, dict) or isinstance(channels, str):
+    if not isinstance(values, dict) or isinstance(channels, str) or values.keys() <= set(channels):
         return values
     return {name: values[name] for name in channels if name in values}
 

@@ -35,9 +35,13 @@ class Outcome:
 
     def __post_init__(self) -> None:
         """Make output and values fit for PostgreSQL, and note when that changed something."""
-        self.output, changed_output = clean(self.output)
-        self.values, changed_values = clean(self.values)
-        self.is_sanitised = changed_output or changed_values
+        is_same = self.output is self.values  # as in every graph without an output schema of its own
+        self.values, self.is_sanitised = clean(self.values)
+        if is_same:
+            self.output = self.values
+        else:
+            self.output, was_changed = clean(self.output)
+            self.is_sanitised |= was_changed
 
     @property
     def thread_status(self) -> str:
