@@ -18,7 +18,7 @@ from perron.errors import (
     UnknownNameError,
 )
 from perron.integrations.accessor import integration
-from perron.integrations.api import Api
+from perron.integrations.api.api import Api
 from perron.integrations.context import running
 from perron.integrations.integration import Integration
 from perron.integrations.operation import Operation, PagedOperation, operation

@@ -14,7 +14,7 @@ from pydantic import BaseModel, SecretStr
 
 from perron.configuration import PlatformSettings
 from perron.errors import ConfigurationError, SealError, UnknownNameError
-from perron.integrations.api import Api
+from perron.integrations.api.api import Api
 from perron.integrations.auth import Bearer
 from perron.integrations.configured import ConfiguredConnections, parse_credentials
 from perron.integrations.credentials import RowIdentity, open_credentials, seal_credentials

@@ -9,7 +9,7 @@ import pytest
 from pydantic import BaseModel, SecretStr
 
 from perron.errors import ConfigurationError, DefinitionError
-from perron.integrations.api import Api
+from perron.integrations.api.api import Api
 from perron.integrations.auth import Bearer
 from perron.integrations.integration import Account, Integration
 

@@ -11,7 +11,7 @@ import pytest
 from pydantic import BaseModel, Field
 
 from perron.errors import DefinitionError, Invalid
-from perron.integrations.api import Api
+from perron.integrations.api.api import Api
 from perron.integrations.exchange import DEFINITE
 from perron.integrations.integration import Integration
 from perron.integrations.operation import operation, operations_of

@@ -13,7 +13,7 @@ from langchain_core.tools import BaseTool
 from pydantic import BaseModel, Field
 
 from perron.errors import DefinitionError
-from perron.integrations.api import Api
+from perron.integrations.api.api import Api
 from perron.integrations.effect import effect
 from perron.integrations.integration import Integration
 from perron.integrations.operation import operation

@@ -23,7 +23,7 @@ from perron.errors import (
     SealError,
     UnknownNameError,
 )
-from perron.integrations.api import Api
+from perron.integrations.api.api import Api
 from perron.integrations.auth import Bearer
 from perron.integrations.configured import ConfiguredConnections
 from perron.integrations.connections import Connections

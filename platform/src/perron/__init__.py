@@ -30,7 +30,7 @@ if TYPE_CHECKING:
         Upstream,
     )
     from perron.integrations.accessor import integration
-    from perron.integrations.api import Api
+    from perron.integrations.api.api import Api
     from perron.integrations.approve import approve
     from perron.integrations.auth import ApiKey, Basic, Bearer
     from perron.integrations.config import settings
@@ -61,7 +61,7 @@ _HOMES = {
         "Upstream",
     ),
     "perron.integrations.accessor": ("integration",),
-    "perron.integrations.api": ("Api",),
+    "perron.integrations.api.api": ("Api",),
     "perron.integrations.approve": ("approve",),
     "perron.integrations.auth": ("ApiKey", "Basic", "Bearer"),
     "perron.integrations.config": ("settings",),

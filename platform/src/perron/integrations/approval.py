@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from perron.database.encoding import dumps
 from perron.errors import DefinitionError, Rejected
 from perron.integrations import question
-from perron.integrations.answer import explain
+from perron.integrations.api.answer import explain
 from perron.integrations.exchange import ActiveCall, Exchange, Outgoing, Prepare, Transport
 from perron.integrations.pending import Asking, Pending
 from perron.integrations.record import Record

@@ -9,7 +9,7 @@ from pydantic import BaseModel, SecretStr, ValidationError
 
 from perron.configuration import CONNECTION_PREFIX
 from perron.errors import ConfigurationError, UnknownNameError
-from perron.integrations.answer import explain
+from perron.integrations.api.answer import explain
 from perron.integrations.integration import Integration
 
 _SUFFIX = "_env"

@@ -11,11 +11,11 @@ from pydantic import BaseModel
 from perron.caller import Caller
 from perron.database.engine import Database
 from perron.errors import ConnectionNotFoundError, DatabaseUnavailableError
+from perron.integrations.api.line import Credentials
 from perron.integrations.configured import ConfiguredConnections
 from perron.integrations.credentials import RowIdentity, Sealed, open_credentials
 from perron.integrations.integration import Integration
 from perron.integrations.keys import KeyRing
-from perron.integrations.line import Credentials
 from perron.models.connection import Connection
 from perron.repositories.connection import ConnectionRepository
 

@@ -10,7 +10,7 @@ from pydantic import BaseModel, SecretBytes, SecretStr, ValidationError
 from pydantic_core import to_json
 
 from perron.errors import SealError
-from perron.integrations.answer import explain
+from perron.integrations.api.answer import explain
 from perron.integrations.envelope import new_data_key, open_sealed, seal
 from perron.integrations.keys import KeyRing
 

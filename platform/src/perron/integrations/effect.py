@@ -15,7 +15,7 @@ from typing import Any, Literal, ParamSpec, Protocol, TypeVar, overload
 from pydantic import BaseModel
 
 from perron.errors import DefinitionError, IntegrationError, OutsidePlatformError, Upstream
-from perron.integrations.answer import raise_for_status, refusal
+from perron.integrations.api.answer import raise_for_status, refusal
 from perron.integrations.context import RunContext
 from perron.integrations.exchange import (
     FOUND,

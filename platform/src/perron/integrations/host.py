@@ -11,13 +11,13 @@ from pydantic import BaseModel, TypeAdapter
 
 from perron.caller import Caller
 from perron.errors import UnknownNameError
-from perron.integrations.api import Api
+from perron.integrations.api.api import Api
+from perron.integrations.api.direct_call import DirectCall
+from perron.integrations.api.line import Credentials, Line
+from perron.integrations.api.transport import HttpClients
 from perron.integrations.connections import Connections
-from perron.integrations.direct import DirectCall
 from perron.integrations.exchange import CallSpec
 from perron.integrations.integration import Account, Integration
-from perron.integrations.line import Credentials, Line
-from perron.integrations.transport import HttpClients
 
 _THREADS = 64
 _CHECK_TIMEOUT_S = 15.0

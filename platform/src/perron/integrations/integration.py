@@ -15,7 +15,7 @@ from perron.integrations.redact import parse_path
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from perron.integrations.api import Api
+    from perron.integrations.api.api import Api
     from perron.integrations.auth import Auth
 
 S = TypeVar("S", bound=BaseModel)

@@ -11,7 +11,7 @@ from typing import Any, Concatenate, Generic, ParamSpec, Protocol, Self, TypeVar
 from pydantic import BaseModel, TypeAdapter
 
 from perron.errors import DefinitionError
-from perron.integrations.api import Api
+from perron.integrations.api.api import Api
 from perron.integrations.bound import AnyIntegration, BoundOperation, BoundPages
 from perron.integrations.exchange import DEFINITE, CallSpec, Effect
 from perron.integrations.integration import Integration

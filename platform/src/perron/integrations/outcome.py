@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum, auto
 
-from perron.integrations.answer import retry_after_s
+from perron.integrations.api.answer import retry_after_s
 from perron.integrations.exchange import CallSpec, Exchange
 from perron.integrations.repeat import AskPerson, Harmless, LookUp, SameKey
 

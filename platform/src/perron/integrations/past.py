@@ -11,7 +11,7 @@ from perron.database.encoding import dumps
 from perron.errors import Aborted, IntegrationError, PerronError, ReplayMismatch, SealError
 from perron.ids import new_id
 from perron.integrations import question
-from perron.integrations.answer import explain
+from perron.integrations.api.answer import explain
 from perron.integrations.exchange import FOUND, Exchange
 from perron.integrations.outcome import Kind, Step, next_step
 from perron.integrations.pending import Asking

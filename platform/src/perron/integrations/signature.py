@@ -13,7 +13,7 @@ from pydantic.errors import PydanticUserError
 from pydantic_core import PydanticSerializationError, SchemaError
 
 from perron.errors import DefinitionError, Invalid, Upstream
-from perron.integrations.answer import explain
+from perron.integrations.api.answer import explain
 
 _PLAIN = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 _ITERATORS = (AsyncIterator, AsyncGenerator, AsyncIterable)

@@ -13,7 +13,7 @@ from pydantic_core import to_json
 
 from perron.errors import DefinitionError, IntegrationError
 from perron.integrations.accessor import integration
-from perron.integrations.answer import explain
+from perron.integrations.api.answer import explain
 from perron.integrations.bound import BoundOperation, BoundPages
 from perron.integrations.effect import DeclaredEffect
 from perron.integrations.operation import Operation, PagedOperation

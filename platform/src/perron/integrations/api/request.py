@@ -12,9 +12,9 @@ from urllib.parse import quote, urlencode
 from pydantic_core import PydanticSerializationError, to_jsonable_python
 
 from perron.errors import DefinitionError, Invalid
+from perron.integrations.api.transport import Request
 from perron.integrations.exchange import Outgoing
 from perron.integrations.redact import redact
-from perron.integrations.transport import Request
 
 Params = Mapping[str, object]
 

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from perron.errors import LeaseLostError
-from perron.integrations import transport
+from perron.integrations.api import transport
+from perron.integrations.api.transport import HttpClient, HttpClients, Request, is_http_error
 from perron.integrations.exchange import UNREADABLE, Exchange, NoAnswer, NotSent
-from perron.integrations.transport import HttpClient, HttpClients, Request, is_http_error
 
 if TYPE_CHECKING:
     from tests.integrations.conftest import Wire

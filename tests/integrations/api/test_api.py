@@ -11,7 +11,7 @@ from pydantic import BaseModel, SecretStr
 
 from perron.errors import DefinitionError, Invalid, NotFound, Upstream
 from perron.integrations.accessor import integration
-from perron.integrations.api import Api
+from perron.integrations.api.api import Api
 from perron.integrations.auth import Bearer
 from perron.integrations.integration import Account, Integration
 from perron.integrations.operation import operation

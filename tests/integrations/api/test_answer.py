@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from perron import clock
 from perron.errors import AuthFailed, IntegrationError, Invalid, NotFound, RateLimited, Upstream
-from perron.integrations.answer import read_answer, retry_after_s
+from perron.integrations.api.answer import read_answer, retry_after_s
 from perron.integrations.exchange import UNREADABLE, Exchange
 
 

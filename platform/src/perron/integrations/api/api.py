@@ -6,14 +6,13 @@ from collections.abc import AsyncIterator, Mapping
 from typing import Any, TypeVar, overload
 
 from perron.errors import DefinitionError
-from perron.integrations import pages
-from perron.integrations.answer import read_answer
+from perron.integrations.api.answer import read_answer
+from perron.integrations.api.line import Line, Sending
+from perron.integrations.api.pages import MAX_ITEMS, PageReader
+from perron.integrations.api.request import Params, build, outgoing
+from perron.integrations.api.transport import Request
 from perron.integrations.exchange import FOUND, ActiveCall, CallSpec, Exchange, Outgoing
-from perron.integrations.line import Line
 from perron.integrations.repeat import LookUp, SameKey
-from perron.integrations.request import Params, build, outgoing
-from perron.integrations.sending import Sending
-from perron.integrations.transport import Request
 
 T = TypeVar("T")
 
@@ -124,7 +123,7 @@ class Api:
         into: type[T],
         items: str = "items",
         next_field: str = "next",
-        max_items: int = pages.MAX_ITEMS,
+        max_items: int = MAX_ITEMS,
         params: Params | None = None,
         **values: object,
     ) -> AsyncIterator[T]:
@@ -135,7 +134,7 @@ class Api:
         Raises:
             Invalid: There are more than `max_items`; nothing is left out silently.
         """
-        reader = pages.Reader(self._spec.key, into=into, items=items, next_field=next_field, max_items=max_items)
+        reader = PageReader(self._spec.key, into=into, items=items, next_field=next_field, max_items=max_items)
         request: Request | None = build("GET", self._line.base_url, path, values=values, params=params)
         while request is not None:
             page = reader.read(await self._send_read(request, path, values), request.url)

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from perron.errors import DefinitionError, Invalid
-from perron.integrations.request import build, fill_path, outgoing
+from perron.integrations.api.request import build, fill_path, outgoing
 
 BASE = "https://desk.example/v1"
 

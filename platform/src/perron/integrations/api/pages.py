@@ -11,9 +11,9 @@ from urllib.parse import urljoin
 from pydantic import ValidationError
 
 from perron.errors import Invalid, Upstream
-from perron.integrations.answer import adapter, explain, read_answer
+from perron.integrations.api.answer import adapter, explain, read_answer
+from perron.integrations.api.transport import same_origin
 from perron.integrations.exchange import Exchange
-from perron.integrations.transport import same_origin
 
 T = TypeVar("T")
 
@@ -33,7 +33,7 @@ class Page(Generic[T]):
     """The URL of the next page, None after the last."""
 
 
-class Reader(Generic[T]):
+class PageReader(Generic[T]):
     """Reads the pages of one list and keeps count."""
 
     def __init__(self, operation: str, *, into: type[T], items: str, next_field: str, max_items: int) -> None:

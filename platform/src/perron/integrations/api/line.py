@@ -1,14 +1,36 @@
-"""Sending one request: with credentials, and with word of those that were refused."""
+"""A line to an API: where it is, how requests get their credentials, and one of them on its way."""
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
 from uuid import UUID
 
+from perron.integrations.api.transport import HttpClient, Request
 from perron.integrations.exchange import BeforeBytes, Exchange
-from perron.integrations.line import Credentials, Line
-from perron.integrations.transport import Request
 
 UNAUTHORIZED = 401
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """A connection ready for use: headers that say who we are, and that never show."""
+
+    connection_id: UUID | None
+    """None for one from configuration, and where none is needed."""
+    headers: Mapping[str, str] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """What an `Api` sends through, for one integration and one principal."""
+
+    client: HttpClient
+    base_url: str
+    credentials: Callable[[], Awaitable[Credentials]]
+    """Raises ConnectionNotFoundError or AuthFailed."""
+    refused: Callable[[Credentials], Awaitable[None]]
+    """To be told when the API refused them."""
 
 
 class Sending:
