@@ -25,9 +25,9 @@ from perron.integrations.context import OpenAsk, RunContext, TaskRef, running
 from perron.integrations.exchange import ActiveCall, BeforeBytes, CallSpec, Exchange, NoAnswer, NotSent, Outgoing
 from perron.integrations.host import Integrations
 from perron.integrations.journal import Journal
-from perron.integrations.keys import KeyRing
 from perron.integrations.ledger import Patience
 from perron.integrations.repeat import AskPerson, Repeat
+from perron.integrations.sealing.key_ring import KeyRing
 from perron.models.ask import Ask, AskAnswer
 from perron.models.call import Call, CallAttempt
 from perron.models.run import Run

@@ -18,9 +18,9 @@ from perron.integrations.api.api import Api
 from perron.integrations.auth import Bearer
 from perron.integrations.configured import ConfiguredConnections, parse_credentials
 from perron.integrations.credentials import RowIdentity, open_credentials, seal_credentials
-from perron.integrations.envelope import new_data_key, open_sealed, seal
 from perron.integrations.integration import Account, Integration
-from perron.integrations.keys import KeyRing
+from perron.integrations.sealing.envelope import new_data_key, open_sealed, seal
+from perron.integrations.sealing.key_ring import KeyRing
 
 KEY = base64.b64encode(bytes(range(32))).decode()
 

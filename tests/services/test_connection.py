@@ -29,7 +29,7 @@ from perron.integrations.configured import ConfiguredConnections
 from perron.integrations.connections import Connections
 from perron.integrations.host import Integrations
 from perron.integrations.integration import Account, Integration
-from perron.integrations.keys import KeyRing
+from perron.integrations.sealing.key_ring import KeyRing
 from perron.models.connection import SHARED, Connection
 from perron.plugins.registry import Registry
 from perron.services.connection import ConnectionService

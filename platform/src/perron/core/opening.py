@@ -27,7 +27,7 @@ from perron.integrations.configured import ConfiguredConnections
 from perron.integrations.connections import Connections
 from perron.integrations.host import Integrations
 from perron.integrations.journal import Journal
-from perron.integrations.keys import KeyRing
+from perron.integrations.sealing.key_ring import KeyRing
 from perron.plugins.agent import Agent
 from perron.plugins.loader import load_plugins
 from perron.plugins.registry import Registry

@@ -15,7 +15,7 @@ from perron.integrations.api.line import Credentials
 from perron.integrations.configured import ConfiguredConnections
 from perron.integrations.credentials import RowIdentity, Sealed, open_credentials
 from perron.integrations.integration import Integration
-from perron.integrations.keys import KeyRing
+from perron.integrations.sealing.key_ring import KeyRing
 from perron.models.connection import Connection
 from perron.repositories.connection import ConnectionRepository
 

@@ -15,7 +15,7 @@ from perron.integrations.exchange import Calls
 from perron.integrations.host import Integrations
 from perron.integrations.node import NodeAttempts
 from perron.integrations.openask import OpenAsk
-from perron.integrations.sealing import ThreadSeal
+from perron.integrations.sealing.thread_seal import ThreadSeal
 
 __all__ = ["OpenAsk", "RunContext", "TaskRef", "current_run", "running"]
 

@@ -11,8 +11,8 @@ from pydantic_core import to_json
 
 from perron.errors import SealError
 from perron.integrations.api.answer import explain
-from perron.integrations.envelope import new_data_key, open_sealed, seal
-from perron.integrations.keys import KeyRing
+from perron.integrations.sealing.envelope import new_data_key, open_sealed, seal
+from perron.integrations.sealing.key_ring import KeyRing
 
 
 @dataclass(frozen=True, slots=True)

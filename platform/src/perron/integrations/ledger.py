@@ -14,10 +14,10 @@ from perron.database.engine import Database
 from perron.errors import DatabaseUnavailableError
 from perron.integrations.batch import Batch
 from perron.integrations.context import RunContext, TaskRef
-from perron.integrations.keys import KeyRing
 from perron.integrations.node import NodeAttempt
 from perron.integrations.recorded import Recorded
-from perron.integrations.sealing import ThreadSeal
+from perron.integrations.sealing.key_ring import KeyRing
+from perron.integrations.sealing.thread_seal import ThreadSeal
 from perron.integrations.slot import Slot
 from perron.repositories.journal import JournalRepository
 from perron.repositories.recorded import Outcome, RecordedCall

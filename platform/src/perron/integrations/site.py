@@ -15,7 +15,7 @@ from perron.integrations.exchange import CallSpec, Outgoing
 from perron.integrations.ledger import Ledger
 from perron.integrations.node import NodeAttempt
 from perron.integrations.redact import redact
-from perron.integrations.sealing import ThreadSeal
+from perron.integrations.sealing.thread_seal import ThreadSeal
 from perron.integrations.slot import Slot
 
 

@@ -24,7 +24,7 @@ from perron.integrations.connections import identity_of
 from perron.integrations.credentials import seal_credentials
 from perron.integrations.host import Integrations
 from perron.integrations.integration import Account, Integration
-from perron.integrations.keys import KeyRing
+from perron.integrations.sealing.key_ring import KeyRing
 from perron.models.connection import SHARED, Connection
 from perron.repositories.connection import DEFAULT_NAME, ConnectionRepository
 from perron.services.setting import SettingService

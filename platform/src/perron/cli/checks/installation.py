@@ -14,7 +14,7 @@ from langgraph.checkpoint.serde import _msgpack
 from perron.cli.checks.finding import Finding
 from perron.configuration import ENV_PREFIX, PlatformSettings, unknown_variables
 from perron.errors import SealError, nearest
-from perron.integrations.keys import KEY_FILE, KeyRing
+from perron.integrations.sealing.key_ring import KEY_FILE, KeyRing
 
 _PYTHONS = ((3, 11), (3, 13))
 

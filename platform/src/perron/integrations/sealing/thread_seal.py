@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from uuid import UUID
 
 from perron.ids import ThreadId
-from perron.integrations.envelope import new_data_key, open_sealed, seal
 from perron.integrations.exchange import Exchange
-from perron.integrations.keys import KeyRing
+from perron.integrations.sealing.envelope import new_data_key, open_sealed, seal
+from perron.integrations.sealing.key_ring import KeyRing
 from perron.repositories.journal import JournalRepository
 
 

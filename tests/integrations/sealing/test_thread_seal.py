@@ -9,10 +9,10 @@ import pytest
 
 from perron.errors import SealError, ThreadNotFoundError
 from perron.ids import ThreadId, new_id
-from perron.integrations.envelope import new_data_key
 from perron.integrations.exchange import Exchange
-from perron.integrations.keys import KeyRing
-from perron.integrations.sealing import ThreadSeal
+from perron.integrations.sealing.envelope import new_data_key
+from perron.integrations.sealing.key_ring import KeyRing
+from perron.integrations.sealing.thread_seal import ThreadSeal
 from perron.repositories.journal import JournalRepository
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from perron.configuration import PlatformSettings
 from perron.errors import SealError
-from perron.integrations.envelope import KEY_BYTES, open_sealed, seal
+from perron.integrations.sealing.envelope import KEY_BYTES, open_sealed, seal
 
 KEY_FILE = "key"
 _HOW = "Make one with `openssl rand -base64 32`, and set it as PERRON_KEY or put it into PERRON_KEY_FILE."
