@@ -19,8 +19,8 @@ from perron.caller import Caller
 from perron.database.engine import Database
 from perron.errors import LeaseLostError
 from perron.ids import RunId, ThreadId, WorkerId, new_id
-from perron.integrations.configured import ConfiguredConnections
-from perron.integrations.connections import Connections
+from perron.integrations.connections.configured import ConfiguredConnections
+from perron.integrations.connections.connections import Connections
 from perron.integrations.context import OpenAsk, RunContext, TaskRef, running
 from perron.integrations.exchange import ActiveCall, BeforeBytes, CallSpec, Exchange, NoAnswer, NotSent, Outgoing
 from perron.integrations.host import Integrations

@@ -25,8 +25,8 @@ from perron.errors import (
 )
 from perron.integrations.api.api import Api
 from perron.integrations.auth import Bearer
-from perron.integrations.configured import ConfiguredConnections
-from perron.integrations.connections import Connections
+from perron.integrations.connections.configured import ConfiguredConnections
+from perron.integrations.connections.connections import Connections
 from perron.integrations.host import Integrations
 from perron.integrations.integration import Account, Integration
 from perron.integrations.sealing.key_ring import KeyRing

@@ -23,8 +23,8 @@ from perron.database.engine import Database
 from perron.database.partitions import ensure_partitions
 from perron.database.url import DatabaseUrl
 from perron.ids import WorkerId, new_id
-from perron.integrations.configured import ConfiguredConnections
-from perron.integrations.connections import Connections
+from perron.integrations.connections.configured import ConfiguredConnections
+from perron.integrations.connections.connections import Connections
 from perron.integrations.host import Integrations
 from perron.integrations.journal import Journal
 from perron.integrations.sealing.key_ring import KeyRing

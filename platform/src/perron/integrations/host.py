@@ -15,7 +15,7 @@ from perron.integrations.api.api import Api
 from perron.integrations.api.direct_call import DirectCall
 from perron.integrations.api.line import Credentials, Line
 from perron.integrations.api.transport import HttpClients
-from perron.integrations.connections import Connections
+from perron.integrations.connections.connections import Connections
 from perron.integrations.exchange import CallSpec
 from perron.integrations.integration import Account, Integration
 

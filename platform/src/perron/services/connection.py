@@ -19,9 +19,9 @@ from perron.errors import (
     UnknownNameError,
 )
 from perron.ids import new_id
-from perron.integrations.configured import parse_credentials
-from perron.integrations.connections import identity_of
-from perron.integrations.credentials import seal_credentials
+from perron.integrations.connections.configured import parse_credentials
+from perron.integrations.connections.connections import identity_of
+from perron.integrations.connections.credentials import seal_credentials
 from perron.integrations.host import Integrations
 from perron.integrations.integration import Account, Integration
 from perron.integrations.sealing.key_ring import KeyRing

@@ -16,8 +16,8 @@ from perron.configuration import PlatformSettings
 from perron.errors import ConfigurationError, SealError, UnknownNameError
 from perron.integrations.api.api import Api
 from perron.integrations.auth import Bearer
-from perron.integrations.configured import ConfiguredConnections, parse_credentials
-from perron.integrations.credentials import RowIdentity, open_credentials, seal_credentials
+from perron.integrations.connections.configured import ConfiguredConnections, parse_credentials
+from perron.integrations.connections.credentials import RowIdentity, open_credentials, seal_credentials
 from perron.integrations.integration import Account, Integration
 from perron.integrations.sealing.envelope import new_data_key, open_sealed, seal
 from perron.integrations.sealing.key_ring import KeyRing

@@ -12,8 +12,8 @@ from perron.caller import Caller
 from perron.database.engine import Database
 from perron.errors import ConnectionNotFoundError, DatabaseUnavailableError
 from perron.integrations.api.line import Credentials
-from perron.integrations.configured import ConfiguredConnections
-from perron.integrations.credentials import RowIdentity, Sealed, open_credentials
+from perron.integrations.connections.configured import ConfiguredConnections
+from perron.integrations.connections.credentials import RowIdentity, Sealed, open_credentials
 from perron.integrations.integration import Integration
 from perron.integrations.sealing.key_ring import KeyRing
 from perron.models.connection import Connection

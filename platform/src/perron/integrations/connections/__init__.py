@@ -1,0 +1,1 @@
+"""Connections: which account a call uses, and how its credentials are kept."""
