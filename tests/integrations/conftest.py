@@ -21,12 +21,13 @@ from perron.errors import LeaseLostError
 from perron.ids import RunId, ThreadId, WorkerId, new_id
 from perron.integrations.connections.configured import ConfiguredConnections
 from perron.integrations.connections.connections import Connections
-from perron.integrations.context import OpenAsk, RunContext, TaskRef, running
 from perron.integrations.exchange import ActiveCall, BeforeBytes, CallSpec, Exchange, NoAnswer, NotSent, Outgoing
 from perron.integrations.host import Integrations
 from perron.integrations.journal import Journal
 from perron.integrations.ledger import Patience
 from perron.integrations.repeat import AskPerson, Repeat
+from perron.integrations.run.context import RunContext, TaskRef, running
+from perron.integrations.run.open_ask import OpenAsk
 from perron.integrations.sealing.key_ring import KeyRing
 from perron.models.ask import Ask, AskAnswer
 from perron.models.call import Call, CallAttempt

@@ -19,15 +19,15 @@ from perron.errors import (
 )
 from perron.integrations.accessor import integration
 from perron.integrations.api.api import Api
-from perron.integrations.context import running
 from perron.integrations.integration import Integration
 from perron.integrations.operation import Operation, PagedOperation, operation
 from perron.integrations.repeat import AskPerson
+from perron.integrations.run.context import running
 
 if TYPE_CHECKING:
     from tests.integrations.conftest import ThreadDriver, Wire
 
-    from perron.integrations.context import RunContext
+    from perron.integrations.run.context import RunContext
 
 
 class Settings(BaseModel):

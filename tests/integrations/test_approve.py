@@ -11,12 +11,12 @@ from tests.integrations.conftest import Stopped
 
 from perron.errors import OutsidePlatformError, Rejected
 from perron.integrations.approve import approve
-from perron.integrations.context import running
+from perron.integrations.run.context import running
 
 if TYPE_CHECKING:
     from tests.integrations.conftest import ThreadDriver
 
-    from perron.integrations.openask import OpenAsk
+    from perron.integrations.run.open_ask import OpenAsk
 
 ARGS = {"payment": "p1", "cents": 9_000, "token": "canary"}
 

@@ -20,15 +20,16 @@ from perron.errors import (
     RateLimited,
     Upstream,
 )
-from perron.integrations.context import running
 from perron.integrations.effect import effect, marker
 from perron.integrations.exchange import NotSent
 from perron.integrations.repeat import AskPerson, Harmless, LookUp, SameKey
+from perron.integrations.run.context import running
 
 if TYPE_CHECKING:
     from tests.integrations.conftest import ThreadDriver
 
-    from perron.integrations.context import OpenAsk, RunContext
+    from perron.integrations.run.context import RunContext
+    from perron.integrations.run.open_ask import OpenAsk
 
 
 class Lead(BaseModel):

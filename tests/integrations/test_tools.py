@@ -23,7 +23,7 @@ from perron.integrations.tools import tools
 if TYPE_CHECKING:
     from tests.integrations.conftest import Wire
 
-    from perron.integrations.context import RunContext
+    from perron.integrations.run.context import RunContext
 
 
 class Settings(BaseModel):

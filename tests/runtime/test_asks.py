@@ -14,7 +14,7 @@ from langgraph.types import Interrupt
 from tests.conftest import Deployment
 
 from perron.core.result import RunResult
-from perron.integrations.openask import OpenAsk
+from perron.integrations.run.open_ask import OpenAsk
 from perron.plugins.agent import Agent
 from perron.runtime.asks import asks_of
 

@@ -9,7 +9,7 @@ import pytest
 from tests.runtime.conftest import Rows
 
 from perron.ids import new_id
-from perron.integrations.openask import OpenAsk
+from perron.integrations.run.open_ask import OpenAsk
 from perron.models.thread import Thread
 from perron.runtime.claim import ClaimedRun
 from perron.runtime.finish import Outcome, finish

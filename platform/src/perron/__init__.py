@@ -33,12 +33,12 @@ if TYPE_CHECKING:
     from perron.integrations.api.api import Api
     from perron.integrations.approve import approve
     from perron.integrations.auth import ApiKey, Basic, Bearer
-    from perron.integrations.config import settings
     from perron.integrations.effect import effect, marker
     from perron.integrations.exchange import NotSent
     from perron.integrations.integration import Account, Integration
     from perron.integrations.operation import operation
     from perron.integrations.repeat import AskPerson, Harmless, LookUp, SameKey
+    from perron.integrations.run.settings import settings
     from perron.integrations.tools import tools
     from perron.plugins.agent import Agent
     from perron.plugins.hooks import hookimpl
@@ -64,7 +64,7 @@ _HOMES = {
     "perron.integrations.api.api": ("Api",),
     "perron.integrations.approve": ("approve",),
     "perron.integrations.auth": ("ApiKey", "Basic", "Bearer"),
-    "perron.integrations.config": ("settings",),
+    "perron.integrations.run.settings": ("settings",),
     "perron.integrations.effect": ("effect", "marker"),
     "perron.integrations.exchange": ("NotSent",),
     "perron.integrations.integration": ("Account", "Integration"),

@@ -20,7 +20,7 @@ from perron.integrations.repeat import AskPerson, Harmless, LookUp, SameKey
 if TYPE_CHECKING:
     from tests.integrations.conftest import ThreadDriver, Wire
 
-    from perron.integrations.context import RunContext
+    from perron.integrations.run.context import RunContext
 
 
 class Settings(BaseModel):

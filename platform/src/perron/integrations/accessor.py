@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any, TypeVar
 
-from perron.integrations.context import current_run
 from perron.integrations.integration import Integration
+from perron.integrations.run.context import current_run
 
 N = TypeVar("N", bound=Integration[Any, Any])
 

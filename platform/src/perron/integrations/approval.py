@@ -14,7 +14,7 @@ from perron.integrations.api.answer import explain
 from perron.integrations.exchange import ActiveCall, Exchange, Outgoing, Prepare, Transport
 from perron.integrations.pending import Asking, Pending
 from perron.integrations.record import Record
-from perron.integrations.recorded import Place
+from perron.integrations.run.task_history import Place
 from perron.integrations.site import CallSite
 from perron.repositories.recorded import Answer
 
@@ -45,8 +45,8 @@ class ApprovalCall(Pending):
             Rejected: A person said no.
         """
         site = self.site
-        recorded = await site.ledger.load(site.context, site.task, site.attempt)
-        match = recorded.match(self._place, site.attempt.waiting())
+        history = await site.ledger.load(site.context, site.task, site.attempt)
+        match = history.match(self._place, site.attempt.waiting())
         row = match.row
         record = Record(site, site.slot(match.slot), row)
         if row is not None and row.state == "aborted":

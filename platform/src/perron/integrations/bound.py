@@ -12,13 +12,13 @@ from perron.errors import Upstream
 from perron.integrations.api.api import Api, FoundResult
 from perron.integrations.api.direct_call import DirectCall
 from perron.integrations.api.transport import is_http_error
-from perron.integrations.context import RunContext
 from perron.integrations.exchange import FOUND, ActiveCall, CallSpec, Exchange
 from perron.integrations.integration import Integration
 from perron.integrations.invocation import Invocation, permitted, refuse_loop
 from perron.integrations.listing import Listing
 from perron.integrations.plan import Plan
 from perron.integrations.repeat import LookUp
+from perron.integrations.run.context import RunContext
 
 P = ParamSpec("P")
 T = TypeVar("T")

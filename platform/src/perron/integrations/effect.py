@@ -16,7 +16,6 @@ from pydantic import BaseModel
 
 from perron.errors import DefinitionError, IntegrationError, OutsidePlatformError, Upstream
 from perron.integrations.api.answer import raise_for_status, refusal
-from perron.integrations.context import RunContext
 from perron.integrations.exchange import (
     FOUND,
     UNREADABLE,
@@ -34,6 +33,7 @@ from perron.integrations.operation import TIMEOUT_S, check_finder, check_repeat
 from perron.integrations.plan import Plan
 from perron.integrations.redact import parse_path
 from perron.integrations.repeat import LookUp, Repeat, as_repeat
+from perron.integrations.run.context import RunContext
 from perron.integrations.signature import Signature
 
 P = ParamSpec("P")

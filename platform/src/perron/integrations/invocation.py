@@ -9,7 +9,7 @@ from collections.abc import Coroutine, Mapping
 from typing import Any, Generic, ParamSpec, Self, TypeVar
 
 from perron.errors import DefinitionError, Invalid
-from perron.integrations.context import RunContext, current_run
+from perron.integrations.run.context import RunContext, current_run
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -13,12 +13,12 @@ from perron import clock, failpoints
 from perron.database.engine import Database
 from perron.errors import DatabaseUnavailableError
 from perron.integrations.batch import Batch
-from perron.integrations.context import RunContext, TaskRef
-from perron.integrations.node import NodeAttempt
-from perron.integrations.recorded import Recorded
+from perron.integrations.run.context import RunContext, TaskRef
+from perron.integrations.run.node_attempt import NodeAttempt
+from perron.integrations.run.slot import Slot
+from perron.integrations.run.task_history import TaskHistory
 from perron.integrations.sealing.key_ring import KeyRing
 from perron.integrations.sealing.thread_seal import ThreadSeal
-from perron.integrations.slot import Slot
 from perron.repositories.journal import JournalRepository
 from perron.repositories.recorded import Outcome, RecordedCall
 
@@ -93,17 +93,17 @@ class Ledger:
                 await repository.fence({(context.run_id, context.epoch)})
             yield repository
 
-    async def load(self, context: RunContext, task: TaskRef, attempt: NodeAttempt) -> Recorded:
+    async def load(self, context: RunContext, task: TaskRef, attempt: NodeAttempt) -> TaskHistory:
         """Return what the task did before, in one transaction per node attempt."""
         async with attempt.loading:
-            if attempt.recorded is None:
+            if attempt.history is None:
                 if attempt.before is not None:
                     await attempt.before.settled()  # its results are not in the database yet
                 async with self.transaction() as repository:
                     rows = await repository.find_of_task(context.thread_id, task.task_id, task.node)
                     await self._load_seal(repository, context)
-                attempt.recorded = Recorded(task.task_id, rows)
-        return attempt.recorded
+                attempt.history = TaskHistory(task.task_id, rows)
+        return attempt.history
 
     async def find_in_slot(self, context: RunContext, slot: Slot) -> RecordedCall | None:
         """Return the call of a slot, whichever task made it."""

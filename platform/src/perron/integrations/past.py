@@ -16,10 +16,10 @@ from perron.integrations.exchange import FOUND, Exchange
 from perron.integrations.outcome import Kind, Step, next_step
 from perron.integrations.pending import Asking
 from perron.integrations.record import Record
-from perron.integrations.recorded import Match, Place
 from perron.integrations.repeat import LookUp, SameKey
+from perron.integrations.run.slot import Slot
+from perron.integrations.run.task_history import Match, Place
 from perron.integrations.site import CallSite
-from perron.integrations.slot import Slot
 from perron.repositories.recorded import Answer, RecordedAttempt, RecordedCall
 
 _POLL_S = 0.5
@@ -69,12 +69,12 @@ class Past:
             await self._take(self._place, row)
             return
         site, place = self._site, self._place
-        recorded = await site.ledger.load(site.context, site.task, site.attempt)
+        history = await site.ledger.load(site.context, site.task, site.attempt)
         if abandoned := site.attempt.take_abandoned(place):
             place.is_matched = True
             await self._take(abandoned, await self._site.ledger.find_in_slot(self._site.context, abandoned))
             return
-        match = recorded.match(place, self._site.attempt.waiting())
+        match = history.match(place, self._site.attempt.waiting())
         if failpoints.hit("journal"):
             match = Match(f"#{place.ordinal}!{new_id().hex}")
         slot = Slot(
@@ -204,11 +204,11 @@ class Past:
 
     async def _elsewhere(self, slot: Slot) -> RecordedCall | None:
         """Return the same write where this thread did not come from: a step left behind, another branch."""
-        recorded = self._site.attempt.recorded
-        if slot.is_keyed or recorded is None or failpoints.hit("journal"):
+        history = self._site.attempt.history
+        if slot.is_keyed or history is None or failpoints.hit("journal"):
             return None
         key, fingerprint = self._site.spec.key, self._site.fingerprint
-        if (row := recorded.left_behind(key, fingerprint, self._site.task.checkpoints)) is not None:
+        if (row := history.left_behind(key, fingerprint, self._site.task.checkpoints)) is not None:
             return row
         if not self._site.context.is_branch:
             return None

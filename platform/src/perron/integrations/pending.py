@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from perron.errors import DefinitionError
 from perron.integrations.exchange import ActiveCall
-from perron.integrations.openask import OpenAsk
+from perron.integrations.run.open_ask import OpenAsk
 from perron.integrations.site import CallSite
 
 T = TypeVar("T")

@@ -9,8 +9,8 @@ from pydantic.errors import PydanticInvalidForJsonSchema
 
 from perron.ids import CallId
 from perron.integrations.exchange import CallSpec
-from perron.integrations.openask import OpenAsk
-from perron.integrations.slot import Slot
+from perron.integrations.run.open_ask import OpenAsk
+from perron.integrations.run.slot import Slot
 from perron.repositories.recorded import RecordedCall
 
 

@@ -13,10 +13,10 @@ from perron.integrations.exchange import ActiveCall, Exchange, Outgoing, Prepare
 from perron.integrations.ledger import ReadRows
 from perron.integrations.pending import Pending
 from perron.integrations.reader import Reader
-from perron.integrations.recorded import Place
 from perron.integrations.redact import redact_body
+from perron.integrations.run.slot import UNREPLAYED
+from perron.integrations.run.task_history import Place
 from perron.integrations.site import CallSite
-from perron.integrations.slot import UNREPLAYED
 
 T = TypeVar("T")
 
@@ -97,8 +97,8 @@ class FrozenRead(ReadCall):
     async def make(self, body: Callable[[ActiveCall], Awaitable[T]]) -> T:
         """Run the operation over the recorded answers, or record them."""
         site = self.site
-        recorded = await site.ledger.load(site.context, site.task, site.attempt)
-        match = recorded.match(self.place, site.attempt.waiting())
+        history = await site.ledger.load(site.context, site.task, site.attempt)
+        match = history.match(self.place, site.attempt.waiting())
         site.context.sealed_namespaces.add(site.task.checkpoint_ns)
         if match.row is not None and match.row.sealed is not None and not failpoints.hit("journal"):
             self._replayed = site.seal.open(match.row.sealed, match.row.call_id)

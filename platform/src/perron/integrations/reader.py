@@ -14,8 +14,8 @@ from perron.integrations.exchange import Exchange, NoAnswer, NotSent, Outgoing, 
 from perron.integrations.outcome import Kind, Step, Try, classify, step_of_read
 from perron.integrations.pending import Asking
 from perron.integrations.redact import redact_body
+from perron.integrations.run.slot import Slot
 from perron.integrations.site import CallSite
-from perron.integrations.slot import Slot
 
 
 class Reader:

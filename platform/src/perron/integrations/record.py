@@ -10,8 +10,8 @@ from perron.integrations.exchange import Exchange, Outgoing
 from perron.integrations.ledger import FirstSend
 from perron.integrations.outcome import DOUBTFUL, Kind, Try
 from perron.integrations.redact import redact_body
+from perron.integrations.run.slot import Slot
 from perron.integrations.site import CallSite
-from perron.integrations.slot import Slot
 from perron.repositories.journal import JournalRepository
 from perron.repositories.recorded import Answer, Outcome, RecordedCall
 

@@ -10,13 +10,13 @@ from typing import Any
 from perron.database.encoding import clean
 from perron.errors import SealError
 from perron.ids import AttemptId, CallId
-from perron.integrations.context import RunContext, TaskRef
 from perron.integrations.exchange import CallSpec, Outgoing
 from perron.integrations.ledger import Ledger
-from perron.integrations.node import NodeAttempt
 from perron.integrations.redact import redact
+from perron.integrations.run.context import RunContext, TaskRef
+from perron.integrations.run.node_attempt import NodeAttempt
+from perron.integrations.run.slot import Slot
 from perron.integrations.sealing.thread_seal import ThreadSeal
-from perron.integrations.slot import Slot
 
 
 @dataclass(frozen=True)

@@ -26,9 +26,9 @@ from perron.integrations.outcome import DOUBTFUL, Kind, Step, Try, classify, nex
 from perron.integrations.past import Past, settled
 from perron.integrations.pending import Asking, Pending
 from perron.integrations.reader import Reader
-from perron.integrations.recorded import Place
+from perron.integrations.run.slot import Slot
+from perron.integrations.run.task_history import Place
 from perron.integrations.site import CallSite
-from perron.integrations.slot import Slot
 from perron.repositories.journal import SlotTakenError
 
 T = TypeVar("T")

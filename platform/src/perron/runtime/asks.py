@@ -7,7 +7,7 @@ from typing import Any
 
 from langgraph.types import Interrupt
 
-from perron.integrations.openask import OpenAsk
+from perron.integrations.run.open_ask import OpenAsk
 
 _QUESTION_CHARS = 500
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -24,11 +24,10 @@ from perron.database.checkpoint_pool import CheckpointPool
 from perron.database.engine import Database
 from perron.database.outage import is_outage, is_passing, sqlstate
 from perron.errors import DatabaseUnavailableError, LeaseLostError, PerronError
-from perron.integrations.attempt import ask_value, settle, swallowed
-from perron.integrations.context import RunContext, running
 from perron.integrations.host import Integrations
 from perron.integrations.journal import Journal
-from perron.integrations.openask import OpenAsk
+from perron.integrations.run.context import RunContext, running
+from perron.integrations.run.open_ask import OpenAsk, ask_value
 from perron.plugins.registry import Registry
 from perron.runtime.asks import asks_of
 from perron.runtime.checkpoint_log import CheckpointLog
@@ -150,13 +149,13 @@ class Execution:
             task = asyncio.current_task()
             if self.cancel_action is None and task is not None and task.cancelling():
                 raise
-            await settle(context)
+            await context.attempts.settled()
             if self.cancel_action is None:  # raised by the author's code: nobody has cancelled the run
                 return _failed(exc, values=self._values)
             task.uncancel()  # type: ignore[union-attr]  # a coroutine runs in a task
             return Outcome(status="interrupted", values=self._values, has_next=True)
         except _RunTimeoutError:
-            await settle(context)
+            await context.attempts.settled()
             error = {"error": "TimeoutError", "message": f"The run took longer than {settings.run_timeout_s:g} s."}
             return Outcome(status="timeout", values=self._values, error=error)
         except Exception as exc:  # noqa: BLE001  # the door to the author's code: recorded as the run's error
@@ -165,7 +164,7 @@ class Execution:
             if self._is_outage(exc):
                 await self._give_back()
                 return None
-            await settle(context)
+            await context.attempts.settled()
             _log_failure(run, exc)
             return _failed(exc, values=self._values)
 
@@ -194,7 +193,7 @@ class Execution:
                 run, shared.database, langgraph_schema=shared.settings.langgraph_schema, serde=self._saver.serde
             )
             await self._stream(graph, given, config)
-            await settle(context)
+            await context.attempts.settled()
             return await self._result(graph, config, context)
 
     async def _stream(self, graph: Pregel[Any, Any, Any, Any], given: Any, config: RunnableConfig) -> None:
@@ -284,7 +283,7 @@ class Execution:
     def _owed(self, context: RunContext, task_id: str) -> BaseException | None:
         """Return the interrupt that a task swallowed: its own, or that of a graph that its code ran."""
         tasks = (task_id, *self._locator.inside.pop(task_id, ()))
-        return next((owed for owed in [swallowed(context, task) for task in tasks] if owed is not None), None)
+        return next((owed for owed in [context.attempts.end(task) for task in tasks] if owed is not None), None)
 
     def _progress(self, value: Any) -> None:
         if "custom" in (self.run.kwargs.get("stream_mode") or ()):
@@ -377,7 +376,3 @@ def _output(graph: Pregel[Any, Any, Any, Any], values: Any) -> Any:
     if not isinstance(values, dict) or isinstance(channels, str) or values.keys() <= set(channels):
         return values
     return {name: values[name] for name in channels if name in values}
-
-
-OnEnded = Callable[[ClaimedRun, Outcome | None], None]
-"""Called when an execution in this process is over."""

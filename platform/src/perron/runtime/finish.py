@@ -8,7 +8,7 @@ from typing import Any
 from perron.database.checkpoint_pool import CheckpointPool, answering
 from perron.database.encoding import clean, dumps
 from perron.ids import new_id
-from perron.integrations.openask import OpenAsk
+from perron.integrations.run.open_ask import OpenAsk
 from perron.repositories.run import FINISH
 from perron.runtime.claim import ClaimedRun
 from perron.runtime.events import LAST_EVENT

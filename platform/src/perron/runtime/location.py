@@ -12,7 +12,7 @@ from langchain_core.runnables import RunnableConfig, ensure_config
 from langgraph.runtime import Runtime
 
 from perron.errors import OutsidePlatformError
-from perron.integrations.context import TaskRef
+from perron.integrations.run.context import TaskRef
 
 starts: ContextVar[dict[str, int]] = ContextVar("perron_node_starts")
 """Task id → how often its code has started in this execution, for the guarded nodes around the running code."""

@@ -13,11 +13,9 @@ from perron.errors import OutsidePlatformError
 from perron.ids import RunId, ThreadId, WorkerId
 from perron.integrations.exchange import Calls
 from perron.integrations.host import Integrations
-from perron.integrations.node import NodeAttempts
-from perron.integrations.openask import OpenAsk
+from perron.integrations.run.node_attempt import NodeAttempts
+from perron.integrations.run.open_ask import OpenAsk
 from perron.integrations.sealing.thread_seal import ThreadSeal
-
-__all__ = ["OpenAsk", "RunContext", "TaskRef", "current_run", "running"]
 
 
 @dataclass(frozen=True, slots=True)

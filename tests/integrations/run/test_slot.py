@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from perron.ids import ThreadId, new_id
-from perron.integrations.slot import Slot, family
+from perron.integrations.run.slot import Slot, family
 
 SLOT = Slot(ThreadId(new_id()), "task", "tool", "desk.refund", "#1")
 

@@ -7,7 +7,7 @@ from typing import TypeVar
 from pydantic import BaseModel, ValidationError
 
 from perron.errors import DefinitionError
-from perron.integrations.context import current_run
+from perron.integrations.run.context import current_run
 
 C = TypeVar("C", bound=BaseModel)
 

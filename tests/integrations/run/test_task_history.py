@@ -8,7 +8,7 @@ import pytest
 
 from perron import clock
 from perron.ids import new_id
-from perron.integrations.recorded import Match, Place, Recorded, is_other_superstep
+from perron.integrations.run.task_history import Match, Place, TaskHistory, is_other_superstep
 from perron.repositories.recorded import RecordedCall
 
 
@@ -36,9 +36,9 @@ def make_row(slot: str, fingerprint: bytes, *, state: str = "done", **values: An
 
 def match(rows: list[RecordedCall], *fingerprints: bytes) -> list[Match]:
     """Match calls that have all begun, in the order of the code."""
-    recorded = Recorded("task", rows)
+    history = TaskHistory("task", rows)
     places = [Place("", "desk.refund", i, f) for i, f in enumerate(fingerprints, start=1)]
-    return [recorded.match(place, [p for p in places if not p.is_matched]) for place in places]
+    return [history.match(place, [p for p in places if not p.is_matched]) for place in places]
 
 
 def test_a_first_call_has_its_place() -> None:
@@ -107,12 +107,12 @@ def test_a_call_that_was_settled_beside_its_rival_uses_up_both() -> None:
 
 def test_the_same_write_in_a_step_that_was_left_behind_is_found() -> None:
     row = make_row("#1", b"a", task_id="other")
-    recorded = Recorded("task", [row])
+    history = TaskHistory("task", [row])
 
-    assert recorded.left_behind("desk.refund", b"a", {"": "c2"}) is row
-    assert recorded.left_behind("desk.refund", b"a", {"": "c1"}) is None
-    assert recorded.left_behind("desk.refund", b"b", {"": "c2"}) is None
-    assert recorded.left_behind("desk.card", b"a", {"": "c2"}) is None
+    assert history.left_behind("desk.refund", b"a", {"": "c2"}) is row
+    assert history.left_behind("desk.refund", b"a", {"": "c1"}) is None
+    assert history.left_behind("desk.refund", b"b", {"": "c2"}) is None
+    assert history.left_behind("desk.card", b"a", {"": "c2"}) is None
 
 
 def test_tasks_of_one_step_share_their_checkpoints_also_in_different_subgraphs() -> None:

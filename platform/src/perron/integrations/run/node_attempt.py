@@ -8,9 +8,9 @@ from collections.abc import Callable, Coroutine, Sequence
 from threading import Lock
 from typing import Any, NoReturn, TypeVar
 
-from perron.integrations.openask import OpenAsk
-from perron.integrations.recorded import Place, Recorded
-from perron.integrations.slot import Slot
+from perron.integrations.run.open_ask import OpenAsk
+from perron.integrations.run.slot import Slot
+from perron.integrations.run.task_history import Place, TaskHistory
 
 T = TypeVar("T")
 
@@ -30,7 +30,7 @@ class NodeAttempt:
         self.before = before
         """The attempt of the same task before this one; calls of it may still be under way."""
         self.asks: dict[str, OpenAsk] = {}
-        self.recorded: Recorded | None = None
+        self.history: TaskHistory | None = None
         """What the task did before; None until the first call has loaded it."""
         self.loading = asyncio.Lock()
         self._interrupt = interrupt
@@ -133,15 +133,20 @@ class NodeAttempts:
                 self._newest[task_id] = newest
             return newest
 
-    def end(self, task_id: str) -> NodeAttempt | None:
-        """Note that the task's code has ended, so that its next call belongs to another attempt."""
+    def end(self, task_id: str) -> BaseException | None:
+        """Return the exception that a node still owes when its code has ended: its `except Exception` ate it.
+
+        To be called at each end of a node's code, also after an exception: what the task calls later belongs to
+        another attempt.
+        """
         with self._lock:
             newest = self._newest.get(task_id)
-            if newest is not None:
-                newest.is_over = True
-            return newest
+            if newest is None:
+                return None
+            newest.is_over = True
+        return newest.exception() if newest.is_stopping else None
 
     async def settled(self) -> None:
-        """Wait until no call of the run is being made."""
+        """Wait until no call of the run is being made, so that what was sent is recorded under this execution."""
         for attempt in list(self._newest.values()):
             await attempt.settled()

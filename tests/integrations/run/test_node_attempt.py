@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 from tests.integrations.conftest import Stopped, make_spec
 
-from perron.integrations.attempt import ask_value, settle, swallowed
 from perron.integrations.exchange import NoAnswer
+from perron.integrations.run.open_ask import ask_value
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -67,11 +67,11 @@ async def test_a_question_that_the_authors_code_swallowed_is_still_owed(thread: 
     execution = await thread.execution()
     (ask,) = await execution.asks({"cents": 1})
 
-    owed = swallowed(execution.context, "task-1")
+    owed = execution.context.attempts.end("task-1")
 
     assert isinstance(owed, Stopped)
     assert owed.asks == [ask]
-    assert swallowed(execution.context, "task-2") is None
+    assert execution.context.attempts.end("task-2") is None
 
 
 async def test_an_authors_except_exception_inside_an_operation_swallows_nothing(thread: ThreadDriver) -> None:
@@ -89,7 +89,7 @@ async def test_settling_waits_for_what_was_sent_also_when_nobody_awaits_it(threa
     call = asyncio.ensure_future(execution.begin({"cents": 1}))
     await slow_answer(lambda: thread.api.requests == 1)()
     call.cancel()
-    settling = asyncio.ensure_future(settle(execution.context))
+    settling = asyncio.ensure_future(execution.context.attempts.settled())
     await asyncio.wait([call, settling], return_when=asyncio.FIRST_COMPLETED)
     assert not settling.done()
 

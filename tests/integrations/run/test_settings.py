@@ -10,7 +10,7 @@ from pydantic import BaseModel
 
 from perron.caller import Caller
 from perron.errors import OutsidePlatformError
-from perron.integrations.config import settings
+from perron.integrations.run.settings import settings
 from perron.plugins.agent import Agent
 
 Deployment = Any  # the fixture's class lies in conftest.py

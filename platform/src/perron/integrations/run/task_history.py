@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
-from perron.integrations.slot import family
+from perron.integrations.run.slot import family
 from perron.repositories.recorded import RecordedCall
 
 
@@ -33,7 +33,7 @@ class Match:
     """Another write that was made where this call stands now."""
 
 
-class Recorded:
+class TaskHistory:
     """The rows of one task, matched with the calls of one attempt of it.
 
     A row is used once in an attempt, together with the rows beside it: those are one place of the code, tried with
