@@ -23,8 +23,8 @@ from perron.integrations.connections.configured import ConfiguredConnections
 from perron.integrations.connections.connections import Connections
 from perron.integrations.exchange import ActiveCall, BeforeBytes, CallSpec, Exchange, NoAnswer, NotSent, Outgoing
 from perron.integrations.host import Integrations
-from perron.integrations.journal import Journal
-from perron.integrations.ledger import Patience
+from perron.integrations.journal.journal import Journal
+from perron.integrations.journal.ledger import Patience
 from perron.integrations.repeat import AskPerson, Repeat
 from perron.integrations.run.context import RunContext, TaskRef, running
 from perron.integrations.run.open_ask import OpenAsk

@@ -26,7 +26,7 @@ from perron.ids import WorkerId, new_id
 from perron.integrations.connections.configured import ConfiguredConnections
 from perron.integrations.connections.connections import Connections
 from perron.integrations.host import Integrations
-from perron.integrations.journal import Journal
+from perron.integrations.journal.journal import Journal
 from perron.integrations.sealing.key_ring import KeyRing
 from perron.plugins.agent import Agent
 from perron.plugins.loader import load_plugins

@@ -9,8 +9,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, TypeAdapter
 
 from perron.errors import DefinitionError
-from perron.integrations.approval import APPROVED
-from perron.integrations.exchange import ActiveCall, BeforeBytes, CallSpec, Exchange, Outgoing
+from perron.integrations.exchange import APPROVED, ActiveCall, BeforeBytes, CallSpec, Exchange, Outgoing
 from perron.integrations.invocation import refuse_loop
 from perron.integrations.repeat import AskPerson
 from perron.integrations.run.context import current_run

@@ -1,6 +1,6 @@
 """What passes between an operation and the journal: the request that leaves, the answer that comes back.
 
-`Journal` (journal.py) implements `Calls`; operations and the run's context know only what stands here.
+`Journal` (journal/journal.py) implements `Calls`; operations and the run's context know only what stands here.
 """
 
 from __future__ import annotations
@@ -81,6 +81,12 @@ FOUND = "perron-found"
 
 UNREADABLE = "perron-unreadable"
 """A header of ours: why the body is empty though the API sent one (too large, wrongly compressed)."""
+
+APPROVED = 204
+"""An approval's status: a person said yes."""
+
+EDITED = 200
+"""An approval's status: a person said yes to the arguments that are the body."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

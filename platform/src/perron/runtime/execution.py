@@ -25,7 +25,7 @@ from perron.database.engine import Database
 from perron.database.outage import is_outage, is_passing, sqlstate
 from perron.errors import DatabaseUnavailableError, LeaseLostError, PerronError
 from perron.integrations.host import Integrations
-from perron.integrations.journal import Journal
+from perron.integrations.journal.journal import Journal
 from perron.integrations.run.context import RunContext, running
 from perron.integrations.run.open_ask import OpenAsk, ask_value
 from perron.plugins.registry import Registry

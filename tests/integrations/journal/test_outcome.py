@@ -8,7 +8,7 @@ import pytest
 from tests.integrations.conftest import make_spec
 
 from perron.integrations.exchange import Exchange
-from perron.integrations.outcome import Kind, Step, classify, next_step
+from perron.integrations.journal.outcome import Kind, Step, classify, next_step
 from perron.integrations.repeat import AskPerson, Harmless, LookUp, Repeat, SameKey
 
 

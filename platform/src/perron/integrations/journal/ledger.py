@@ -12,7 +12,7 @@ from uuid import UUID
 from perron import clock, failpoints
 from perron.database.engine import Database
 from perron.errors import DatabaseUnavailableError
-from perron.integrations.batch import Batch
+from perron.integrations.journal.batch import Batch
 from perron.integrations.run.context import RunContext, TaskRef
 from perron.integrations.run.node_attempt import NodeAttempt
 from perron.integrations.run.slot import Slot

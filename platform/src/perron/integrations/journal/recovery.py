@@ -10,23 +10,23 @@ from perron import clock, failpoints
 from perron.database.encoding import dumps
 from perron.errors import Aborted, IntegrationError, PerronError, ReplayMismatch, SealError
 from perron.ids import new_id
-from perron.integrations import question
 from perron.integrations.api.answer import explain
 from perron.integrations.exchange import FOUND, Exchange
-from perron.integrations.outcome import Kind, Step, next_step
-from perron.integrations.pending import Asking
-from perron.integrations.record import Record
+from perron.integrations.journal import question
+from perron.integrations.journal.call_record import CallRecord
+from perron.integrations.journal.call_site import CallSite
+from perron.integrations.journal.journal_call import Asking
+from perron.integrations.journal.outcome import Kind, Step, next_step
 from perron.integrations.repeat import LookUp, SameKey
 from perron.integrations.run.slot import Slot
 from perron.integrations.run.task_history import Match, Place
-from perron.integrations.site import CallSite
 from perron.repositories.recorded import Answer, RecordedAttempt, RecordedCall
 
 _POLL_S = 0.5
 _GONE = "no answer was recorded before its process was gone"
 
 
-class Past:
+class Recovery:
     """Finds the call in the journal and settles what earlier attempts left open."""
 
     def __init__(self, site: CallSite, place: Place | Slot) -> None:
@@ -144,7 +144,7 @@ class Past:
         return await self._site.spec.find(self.record.marker)
 
     async def _take(self, slot: Slot, row: RecordedCall | None, *, rival: RecordedCall | None = None) -> None:
-        self.record = Record(self._site, slot, row)
+        self.record = CallRecord(self._site, slot, row)
         if row is None or row.is_question or row.state == "begun":
             if rival is not None:
                 await self._choose(rival, is_same=False)

@@ -7,18 +7,18 @@ from uuid import UUID
 from perron import clock
 from perron.ids import AttemptId, CallId, new_id
 from perron.integrations.exchange import Exchange, Outgoing
-from perron.integrations.ledger import FirstSend
-from perron.integrations.outcome import DOUBTFUL, Kind, Try
+from perron.integrations.journal.call_site import CallSite
+from perron.integrations.journal.ledger import FirstSend
+from perron.integrations.journal.outcome import DOUBTFUL, Kind, Try
 from perron.integrations.redact import redact_body
 from perron.integrations.run.slot import Slot
-from perron.integrations.site import CallSite
 from perron.repositories.journal import JournalRepository
 from perron.repositories.recorded import Answer, Outcome, RecordedCall
 
 _DETAIL_CHARS = 500
 
 
-class Record:
+class CallRecord:
     """One call as the database has it, or will have it."""
 
     def __init__(self, site: CallSite, slot: Slot, row: RecordedCall | None) -> None:

@@ -8,16 +8,16 @@ import orjson
 
 from perron.database.encoding import clean
 from perron.database.engine import Database
-from perron.integrations.approval import ApprovalCall
 from perron.integrations.exchange import CallSpec, PendingCall
-from perron.integrations.ledger import Ledger, Patience
-from perron.integrations.pending import refuse_nesting
-from perron.integrations.read import FrozenRead, ReadCall
+from perron.integrations.journal.approval_call import ApprovalCall
+from perron.integrations.journal.call_site import CallSite
+from perron.integrations.journal.journal_call import refuse_nesting
+from perron.integrations.journal.ledger import Ledger, Patience
+from perron.integrations.journal.read_call import FrozenRead, ReadCall
+from perron.integrations.journal.write_call import WriteCall
 from perron.integrations.run.context import current_run
 from perron.integrations.run.slot import THREAD_WIDE, Slot
 from perron.integrations.sealing.key_ring import KeyRing
-from perron.integrations.site import CallSite
-from perron.integrations.write import WriteCall
 
 
 class Journal:

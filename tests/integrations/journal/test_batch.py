@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from perron.integrations.batch import Batch
+from perron.integrations.journal.batch import Batch
 
 
 class Writer:

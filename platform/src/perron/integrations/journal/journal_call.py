@@ -10,8 +10,8 @@ from typing import TypeVar
 
 from perron.errors import DefinitionError
 from perron.integrations.exchange import ActiveCall
+from perron.integrations.journal.call_site import CallSite
 from perron.integrations.run.open_ask import OpenAsk
-from perron.integrations.site import CallSite
 
 T = TypeVar("T")
 
@@ -26,7 +26,7 @@ class Asking(BaseException):  # control flow, which an author's `except Exceptio
         self.ask = ask
 
 
-class Pending(ABC):
+class JournalCall(ABC):
     """A call of a node attempt."""
 
     is_waited_for = True

@@ -9,22 +9,19 @@ from pydantic import ValidationError
 
 from perron.database.encoding import dumps
 from perron.errors import DefinitionError, Rejected
-from perron.integrations import question
 from perron.integrations.api.answer import explain
-from perron.integrations.exchange import ActiveCall, Exchange, Outgoing, Prepare, Transport
-from perron.integrations.pending import Asking, Pending
-from perron.integrations.record import Record
+from perron.integrations.exchange import APPROVED, EDITED, ActiveCall, Exchange, Outgoing, Prepare, Transport
+from perron.integrations.journal import question
+from perron.integrations.journal.call_record import CallRecord
+from perron.integrations.journal.call_site import CallSite
+from perron.integrations.journal.journal_call import Asking, JournalCall
 from perron.integrations.run.task_history import Place
-from perron.integrations.site import CallSite
 from perron.repositories.recorded import Answer
 
 T = TypeVar("T")
 
-APPROVED = 204
-EDITED = 200
 
-
-class ApprovalCall(Pending):
+class ApprovalCall(JournalCall):
     """A decision of a person. Its answer is 204 for yes, or 200 with the arguments as they were edited."""
 
     def __init__(self, site: CallSite, place: Place) -> None:
@@ -48,7 +45,7 @@ class ApprovalCall(Pending):
         history = await site.ledger.load(site.context, site.task, site.attempt)
         match = history.match(self._place, site.attempt.waiting())
         row = match.row
-        record = Record(site, site.slot(match.slot), row)
+        record = CallRecord(site, site.slot(match.slot), row)
         if row is not None and row.state == "aborted":
             raise Rejected(str((row.error or {}).get("message", "")), operation=site.spec.key)
         self._decided = record.open(row) if row is not None and row.state == "done" else None
@@ -70,7 +67,7 @@ class ApprovalCall(Pending):
         """
         raise DefinitionError("An approval reads nothing.")
 
-    async def _decide(self, record: Record) -> Exchange:
+    async def _decide(self, record: CallRecord) -> Exchange:
         answer = await record.decision("approval") if record.exists else None
         problem = ""
         match answer.decision if answer is not None else None:
@@ -102,6 +99,6 @@ class ApprovalCall(Pending):
         )
 
     @staticmethod
-    async def _known(record: Record, decided: Exchange, answer: Answer | None) -> Exchange:
+    async def _known(record: CallRecord, decided: Exchange, answer: Answer | None) -> Exchange:
         await record.known(decided, answer=answer)
         return decided

@@ -12,7 +12,7 @@ from tests.integrations.conftest import Before, Killed, make_spec
 from perron import failpoints
 from perron.errors import DefinitionError, LeaseLostError, OutsidePlatformError, Upstream
 from perron.integrations.exchange import ActiveCall, BeforeBytes, Exchange, NotSent, Outgoing
-from perron.integrations.journal import canonical
+from perron.integrations.journal.journal import canonical
 from perron.integrations.repeat import SameKey
 
 if TYPE_CHECKING:

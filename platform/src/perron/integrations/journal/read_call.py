@@ -10,18 +10,18 @@ from perron.database.encoding import dumps
 from perron.errors import DefinitionError, IntegrationError
 from perron.ids import CallId, new_id
 from perron.integrations.exchange import ActiveCall, Exchange, Outgoing, Prepare, Transport
-from perron.integrations.ledger import ReadRows
-from perron.integrations.pending import Pending
-from perron.integrations.reader import Reader
+from perron.integrations.journal.call_site import CallSite
+from perron.integrations.journal.journal_call import JournalCall
+from perron.integrations.journal.ledger import ReadRows
+from perron.integrations.journal.retrying_reader import RetryingReader
 from perron.integrations.redact import redact_body
 from perron.integrations.run.slot import UNREPLAYED
 from perron.integrations.run.task_history import Place
-from perron.integrations.site import CallSite
 
 T = TypeVar("T")
 
 
-class ReadCall(Pending):
+class ReadCall(JournalCall):
     """A call that changes nothing: made anew each time that its node runs."""
 
     is_waited_for = False  # a list may be read while its reader makes other calls
@@ -30,7 +30,7 @@ class ReadCall(Pending):
         super().__init__(site)
         self.call_id = CallId(new_id())
         self.place = place
-        self.reader = Reader(site)
+        self.reader = RetryingReader(site)
 
     @property
     def marker(self) -> str:

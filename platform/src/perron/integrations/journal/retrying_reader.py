@@ -9,16 +9,16 @@ from typing import Any
 from perron import clock
 from perron.errors import Aborted, AuthFailed, ConnectionNotFoundError, Upstream
 from perron.ids import AttemptId, CallId, new_id
-from perron.integrations import question
 from perron.integrations.exchange import Exchange, NoAnswer, NotSent, Outgoing, Prepare, Transport
-from perron.integrations.outcome import Kind, Step, Try, classify, step_of_read
-from perron.integrations.pending import Asking
+from perron.integrations.journal import question
+from perron.integrations.journal.call_site import CallSite
+from perron.integrations.journal.journal_call import Asking
+from perron.integrations.journal.outcome import Kind, Step, Try, classify, step_of_read
 from perron.integrations.redact import redact_body
 from perron.integrations.run.slot import Slot
-from perron.integrations.site import CallSite
 
 
-class Reader:
+class RetryingReader:
     """The reads of one call: tried again when they fail, and kept until the call records them."""
 
     def __init__(self, site: CallSite) -> None:

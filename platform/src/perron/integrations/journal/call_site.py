@@ -11,7 +11,7 @@ from perron.database.encoding import clean
 from perron.errors import SealError
 from perron.ids import AttemptId, CallId
 from perron.integrations.exchange import CallSpec, Outgoing
-from perron.integrations.ledger import Ledger
+from perron.integrations.journal.ledger import Ledger
 from perron.integrations.redact import redact
 from perron.integrations.run.context import RunContext, TaskRef
 from perron.integrations.run.node_attempt import NodeAttempt

@@ -1,0 +1,1 @@
+"""The journal: calls that are recorded before they leave, and found again."""
