@@ -15,7 +15,7 @@ from langgraph.prebuilt import ToolNode
 from langgraph.types import RetryPolicy, Send
 from tests.conftest import Deployment, State, chain
 
-from perron.integrations.effect import effect
+from perron.integrations.operations.effect import effect
 from perron.integrations.repeat import AskPerson
 from perron.integrations.run.context import TaskRef, current_run
 from perron.plugins.agent import Agent

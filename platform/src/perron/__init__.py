@@ -29,17 +29,17 @@ if TYPE_CHECKING:
         ReplayMismatch,
         Upstream,
     )
-    from perron.integrations.accessor import integration
     from perron.integrations.api.api import Api
-    from perron.integrations.approve import approve
     from perron.integrations.auth import ApiKey, Basic, Bearer
-    from perron.integrations.effect import effect, marker
     from perron.integrations.exchange import NotSent
     from perron.integrations.integration import Account, Integration
-    from perron.integrations.operation import operation
+    from perron.integrations.operations.accessor import integration
+    from perron.integrations.operations.approve import approve
+    from perron.integrations.operations.effect import effect, marker
+    from perron.integrations.operations.operation import operation
+    from perron.integrations.operations.tools import tools
     from perron.integrations.repeat import AskPerson, Harmless, LookUp, SameKey
     from perron.integrations.run.settings import settings
-    from perron.integrations.tools import tools
     from perron.plugins.agent import Agent
     from perron.plugins.hooks import hookimpl
     from perron.services.answer import Answer
@@ -60,17 +60,17 @@ _HOMES = {
         "ReplayMismatch",
         "Upstream",
     ),
-    "perron.integrations.accessor": ("integration",),
+    "perron.integrations.operations.accessor": ("integration",),
     "perron.integrations.api.api": ("Api",),
-    "perron.integrations.approve": ("approve",),
+    "perron.integrations.operations.approve": ("approve",),
     "perron.integrations.auth": ("ApiKey", "Basic", "Bearer"),
     "perron.integrations.run.settings": ("settings",),
-    "perron.integrations.effect": ("effect", "marker"),
+    "perron.integrations.operations.effect": ("effect", "marker"),
     "perron.integrations.exchange": ("NotSent",),
     "perron.integrations.integration": ("Account", "Integration"),
-    "perron.integrations.operation": ("operation",),
+    "perron.integrations.operations.operation": ("operation",),
     "perron.integrations.repeat": ("AskPerson", "Harmless", "LookUp", "SameKey"),
-    "perron.integrations.tools": ("tools",),
+    "perron.integrations.operations.tools": ("tools",),
     "perron.plugins.agent": ("Agent",),
     "perron.plugins.hooks": ("hookimpl",),
     "perron.services.answer": ("Answer",),

@@ -10,11 +10,11 @@ import pytest
 from pydantic import BaseModel, SecretStr
 
 from perron.errors import DefinitionError, Invalid, NotFound, Upstream
-from perron.integrations.accessor import integration
 from perron.integrations.api.api import Api
 from perron.integrations.auth import Bearer
 from perron.integrations.integration import Account, Integration
-from perron.integrations.operation import operation
+from perron.integrations.operations.accessor import integration
+from perron.integrations.operations.operation import operation
 from perron.integrations.repeat import AskPerson, Harmless, LookUp, SameKey
 
 if TYPE_CHECKING:

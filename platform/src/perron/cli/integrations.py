@@ -11,7 +11,7 @@ from perron.cli.options import AsJson
 from perron.cli.output import print_fields, print_json, print_rows, say
 from perron.cli.plugins import load
 from perron.errors import UnknownNameError
-from perron.integrations.operation import Declared, operations_of
+from perron.integrations.operations.operation import Declared, operations_of
 from perron.plugins.registry import Registry
 
 app = new_group("Integrations: the APIs that agents may call.")

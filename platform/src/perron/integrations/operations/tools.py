@@ -12,11 +12,11 @@ from pydantic.v1 import ValidationError as OldValidationError
 from pydantic_core import to_json
 
 from perron.errors import DefinitionError, IntegrationError
-from perron.integrations.accessor import integration
 from perron.integrations.api.answer import explain
-from perron.integrations.bound import BoundOperation, BoundPages
-from perron.integrations.effect import DeclaredEffect
-from perron.integrations.operation import Operation, PagedOperation
+from perron.integrations.operations.accessor import integration
+from perron.integrations.operations.bound import BoundOperation, BoundPages
+from perron.integrations.operations.effect import DeclaredEffect
+from perron.integrations.operations.operation import Operation, PagedOperation
 
 ITEMS = 100
 """How many items of a list a model is shown."""

@@ -14,9 +14,9 @@ from perron.integrations.api.direct_call import DirectCall
 from perron.integrations.api.transport import is_http_error
 from perron.integrations.exchange import FOUND, ActiveCall, CallSpec, Exchange
 from perron.integrations.integration import Integration
-from perron.integrations.invocation import Invocation, permitted, refuse_loop
-from perron.integrations.listing import Listing
-from perron.integrations.plan import Plan
+from perron.integrations.operations.invocation import Invocation, permitted, refuse_loop
+from perron.integrations.operations.listing import Listing
+from perron.integrations.operations.signature import Plan
 from perron.integrations.repeat import LookUp
 from perron.integrations.run.context import RunContext
 

@@ -14,9 +14,9 @@ from perron.errors import DefinitionError, Invalid
 from perron.integrations.api.api import Api
 from perron.integrations.exchange import DEFINITE
 from perron.integrations.integration import Integration
-from perron.integrations.operation import operation, operations_of
+from perron.integrations.operations.operation import operation, operations_of
+from perron.integrations.operations.signature import Signature
 from perron.integrations.repeat import AskPerson, Harmless, LookUp, SameKey
-from perron.integrations.signature import Signature
 
 
 class Settings(BaseModel):

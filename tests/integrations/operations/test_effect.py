@@ -20,8 +20,8 @@ from perron.errors import (
     RateLimited,
     Upstream,
 )
-from perron.integrations.effect import effect, marker
 from perron.integrations.exchange import NotSent
+from perron.integrations.operations.effect import effect, marker
 from perron.integrations.repeat import AskPerson, Harmless, LookUp, SameKey
 from perron.integrations.run.context import running
 

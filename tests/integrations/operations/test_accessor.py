@@ -17,10 +17,10 @@ from perron.errors import (
     OutsidePlatformError,
     UnknownNameError,
 )
-from perron.integrations.accessor import integration
 from perron.integrations.api.api import Api
 from perron.integrations.integration import Integration
-from perron.integrations.operation import Operation, PagedOperation, operation
+from perron.integrations.operations.accessor import integration
+from perron.integrations.operations.operation import Operation, PagedOperation, operation
 from perron.integrations.repeat import AskPerson
 from perron.integrations.run.context import running
 

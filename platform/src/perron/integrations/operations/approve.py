@@ -10,7 +10,7 @@ from pydantic import BaseModel, TypeAdapter
 
 from perron.errors import DefinitionError
 from perron.integrations.exchange import APPROVED, ActiveCall, BeforeBytes, CallSpec, Exchange, Outgoing
-from perron.integrations.invocation import refuse_loop
+from perron.integrations.operations.invocation import refuse_loop
 from perron.integrations.repeat import AskPerson
 from perron.integrations.run.context import current_run
 

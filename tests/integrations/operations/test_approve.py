@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field
 from tests.integrations.conftest import Stopped
 
 from perron.errors import OutsidePlatformError, Rejected
-from perron.integrations.approve import approve
+from perron.integrations.operations.approve import approve
 from perron.integrations.run.context import running
 
 if TYPE_CHECKING:

@@ -12,12 +12,11 @@ from pydantic import BaseModel, TypeAdapter
 
 from perron.errors import DefinitionError
 from perron.integrations.api.api import Api
-from perron.integrations.bound import AnyIntegration, BoundOperation, BoundPages
 from perron.integrations.exchange import DEFINITE, CallSpec, Effect
 from perron.integrations.integration import Integration
-from perron.integrations.plan import Plan
+from perron.integrations.operations.bound import AnyIntegration, BoundOperation, BoundPages
+from perron.integrations.operations.signature import Plan, Signature
 from perron.integrations.repeat import LookUp, Repeat, as_repeat
-from perron.integrations.signature import Signature
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -28,13 +28,12 @@ from perron.integrations.exchange import (
     NotSent,
     Outgoing,
 )
-from perron.integrations.invocation import Invocation
-from perron.integrations.operation import TIMEOUT_S, check_finder, check_repeat
-from perron.integrations.plan import Plan
+from perron.integrations.operations.invocation import Invocation
+from perron.integrations.operations.operation import TIMEOUT_S, check_finder, check_repeat
+from perron.integrations.operations.signature import Plan, Signature
 from perron.integrations.redact import parse_path
 from perron.integrations.repeat import LookUp, Repeat, as_repeat
 from perron.integrations.run.context import RunContext
-from perron.integrations.signature import Signature
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -1,4 +1,4 @@
-"""A function's signature as schemas: what it takes, what it returns."""
+"""A function as it is declared: its signature as schemas, and what is known of it before it is used."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import inspect
 import typing
 import warnings
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError, create_model
@@ -14,6 +15,7 @@ from pydantic_core import PydanticSerializationError, SchemaError
 
 from perron.errors import DefinitionError, Invalid, Upstream
 from perron.integrations.api.answer import explain
+from perron.integrations.exchange import CallSpec
 
 _PLAIN = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 _ITERATORS = (AsyncIterator, AsyncGenerator, AsyncIterable)
@@ -103,6 +105,15 @@ class Signature:
             detail=f"{self.where}: the result does not fit its return annotation: {reason}",
             operation=self.where,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The function, its schemas, and how the journal keeps its calls."""
+
+    function: Callable[..., Any]
+    signature: Signature
+    spec: CallSpec
 
 
 def _description(function: Callable[..., Any], where: str) -> str:

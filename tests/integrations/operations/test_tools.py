@@ -14,11 +14,11 @@ from pydantic import BaseModel, Field
 
 from perron.errors import DefinitionError
 from perron.integrations.api.api import Api
-from perron.integrations.effect import effect
 from perron.integrations.integration import Integration
-from perron.integrations.operation import operation
+from perron.integrations.operations.effect import effect
+from perron.integrations.operations.operation import operation
+from perron.integrations.operations.tools import tools
 from perron.integrations.repeat import AskPerson, Harmless
-from perron.integrations.tools import tools
 
 if TYPE_CHECKING:
     from tests.integrations.conftest import Wire
