@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from alembic import op
 
+from perron_migrations.schemas import quoted_schemas
+
 revision = "0002"
 down_revision = "0001"
 branch_labels = None
@@ -16,7 +18,7 @@ depends_on = None
 
 def upgrade() -> None:
     op.execute("SET LOCAL lock_timeout = '5s'")
-    schema, langgraph = _schemas()
+    schema, langgraph = quoted_schemas()
     # FOR SHARE, no less: a claim takes the row FOR NO KEY UPDATE and has to wait for a pipeline under way.
     op.execute(f"""
         CREATE FUNCTION {schema}.fence(run_id uuid, epoch int) RETURNS void LANGUAGE plpgsql AS $$
@@ -62,13 +64,6 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     op.execute("SET LOCAL lock_timeout = '5s'")
-    schema, _ = _schemas()
+    schema, _ = quoted_schemas()
     op.execute(f"DROP FUNCTION {schema}.fence(uuid, int), {schema}.fence_apply(uuid, int)")
     op.execute(f"DROP FUNCTION {schema}.fence_thread(uuid, text)")
-
-
-def _schemas() -> tuple[str, str]:
-    """Return what this database calls the schemas `perron` and `langgraph`, quoted."""
-    quote = op.get_bind().dialect.identifier_preparer.quote
-    options = op.get_context().opts
-    return quote(options["schema"]), quote(options["langgraph_schema"])

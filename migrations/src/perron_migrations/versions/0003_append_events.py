@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from alembic import op
 
+from perron_migrations.schemas import quoted_schemas
+
 revision = "0003"
 down_revision = "0002"
 branch_labels = None
@@ -12,7 +14,7 @@ depends_on = None
 
 def upgrade() -> None:
     op.execute("SET LOCAL lock_timeout = '5s'")
-    schema = _schema()
+    schema, _ = quoted_schemas()
     # The runs of one process in one statement: locked in the order of their ids, against deadlocks. Holders
     # (`<run id>/<epoch>`) that are not the run's any more are left out and returned. A retry after a lost answer
     # brings the same numbers again, and only the holder of an epoch writes them.
@@ -45,9 +47,5 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     op.execute("SET LOCAL lock_timeout = '5s'")
-    op.execute(f"DROP FUNCTION {_schema()}.append_events(uuid[], int[], int[], text[], text[], text[])")
-
-
-def _schema() -> str:
-    """Return what this database calls the schema `perron`, quoted."""
-    return op.get_bind().dialect.identifier_preparer.quote(op.get_context().opts["schema"])
+    schema, _ = quoted_schemas()
+    op.execute(f"DROP FUNCTION {schema}.append_events(uuid[], int[], int[], text[], text[], text[])")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from alembic import op
 
+from perron_migrations.schemas import quoted_schemas
+
 revision = "0004"
 down_revision = "0003"
 branch_labels = None
@@ -12,7 +14,7 @@ depends_on = None
 
 def upgrade() -> None:
     op.execute("SET LOCAL lock_timeout = '5s'")
-    schema = _schema()
+    schema, _ = quoted_schemas()
     # The order of locks is the one of all that end or claim a run: the thread, then the run.
     # Returns whether the thread has a next run; null when this epoch does not have the run any more.
     op.execute(f"""
@@ -78,9 +80,5 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     op.execute("SET LOCAL lock_timeout = '5s'")
-    op.execute(f"DROP FUNCTION {_schema()}.finish_run(uuid, int, jsonb)")
-
-
-def _schema() -> str:
-    """Return what this database calls the schema `perron`, quoted."""
-    return op.get_bind().dialect.identifier_preparer.quote(op.get_context().opts["schema"])
+    schema, _ = quoted_schemas()
+    op.execute(f"DROP FUNCTION {schema}.finish_run(uuid, int, jsonb)")

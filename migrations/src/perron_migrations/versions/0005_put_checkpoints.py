@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from alembic import op
 
+from perron_migrations.schemas import quoted_schemas
+
 revision = "0005"
 down_revision = "0004"
 branch_labels = None
@@ -23,7 +25,7 @@ _ARGUMENTS = """
 
 def upgrade() -> None:
     op.execute("SET LOCAL lock_timeout = '5s'")
-    schema, langgraph = _schemas()
+    schema, langgraph = quoted_schemas()
     # Each run under its own fence, locked in the order of their ids, against deadlocks. A run's first write sets
     # `input_applied` and has that UPDATE as its fence: sharing first and updating then deadlocks with a claim.
     # Rows name their holder (`<run id>/<epoch>`), since two executions of a run may meet in one batch. Holders
@@ -102,12 +104,5 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     op.execute("SET LOCAL lock_timeout = '5s'")
-    schema, _ = _schemas()
+    schema, _ = quoted_schemas()
     op.execute(f"DROP FUNCTION {schema}.put_checkpoints")
-
-
-def _schemas() -> tuple[str, str]:
-    """Return what this database calls the schemas `perron` and `langgraph`, quoted."""
-    quote = op.get_bind().dialect.identifier_preparer.quote
-    options = op.get_context().opts
-    return quote(options["schema"]), quote(options["langgraph_schema"])
