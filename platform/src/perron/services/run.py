@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any
@@ -23,7 +22,6 @@ from perron.errors import (
     ThreadNotFoundError,
 )
 from perron.ids import WorkerId, new_id, system_assistant_id
-from perron.models.ask import Ask
 from perron.models.assistant import Assistant
 from perron.models.run import ACTIVE, Run
 from perron.models.thread import Thread
@@ -36,10 +34,10 @@ from perron.repositories.run import RunRepository
 from perron.repositories.run_event import RunEventRepository
 from perron.repositories.thread import ThreadRepository
 from perron.schemas.run import RunCreate
-from perron.services.answer import Answer, from_resume, resume_value
+from perron.services.answer import Answer
+from perron.services.closing import closed_asks, store_answers, with_resume
 from perron.services.setting import SettingService
 
-_INTERRUPT_ID = re.compile(r"[0-9a-f]{32}")
 _RESERVED = ("thread_id", "run_id", "graph_id", "assistant_id", "checkpoint_id", "checkpoint_ns", "checkpoint_map")
 
 
@@ -245,14 +243,18 @@ class RunService:
         key = body.idempotency_key
         if key and (known := await runs.find_by_idempotency_key(key)):
             return known
-        if is_new and (answers or (body.command and body.command.resume is not None)):
+        resume = body.command.resume if body.command else None
+        if is_new and (answers or resume is not None):
             raise NotWaitingError(f"The thread {thread.thread_id} is new: nothing waits in it for an answer.")
         run.thread_id = thread.thread_id
         run.owner = thread.owner
         is_head = is_new or await runs.find_head_id(thread.thread_id) is None
-        closing = (
-            {} if is_new else await self._closing(session, caller, thread, body, run, answers, is_head=is_head)
-        )
+        closing = {}
+        if not is_new and (answers is not None or resume is not None):
+            if not is_head:
+                raise ThreadBusyError(thread.thread_id)
+            closing = await closed_asks(session, caller, thread.thread_id, resume=resume, answers=answers)
+            run.kwargs = with_resume(run.kwargs, closing)
         run.seq, thread.next_seq = thread.next_seq, thread.next_seq + 1
         thread.status = "busy"
         if "graph_id" not in thread.metadata_:
@@ -268,16 +270,7 @@ class RunService:
             checkpoints = CheckpointRepository(session, schema=self._settings.langgraph_schema)
             run.claimed_checkpoint_id = await checkpoints.find_latest(thread.thread_id)
         await runs.insert(run, new_thread=thread if is_new else None)
-        for ask, answer in closing.items():
-            stored = await AskRepository(session, caller).answer(
-                ask.ask_id,
-                decision=answer.decision,
-                value=clean(answer.value)[0],
-                answered_by=caller.principal,
-                run_id=run.run_id,
-            )
-            if not stored:
-                raise NotWaitingError(f"The ask {ask.ask_id} has been answered already.", ask_id=str(ask.ask_id))
+        await store_answers(session, caller, closing, run_id=run.run_id)
         return run
 
     async def _thread(self, session: Session, caller: Caller, body: RunCreate) -> tuple[Thread, bool]:
@@ -299,60 +292,3 @@ class RunService:
             # Made meanwhile, or somebody else's.
             return await threads.get(body.thread_id, lock=True), False
         return thread, True
-
-    async def _closing(
-        self,
-        session: Session,
-        caller: Caller,
-        thread: Thread,
-        body: RunCreate,
-        run: Run,
-        answers: Mapping[UUID, Answer] | None,
-        *,
-        is_head: bool,
-    ) -> dict[Ask, Answer]:
-        """Match answers, or a client's resume value, with the thread's open asks; put the map into the run."""
-        resume = body.command.resume if body.command else None
-        if answers is None and resume is None:
-            return {}
-        if not is_head:
-            raise ThreadBusyError(thread.thread_id)
-        waiting = await AskRepository(session, caller).get_open(thread.thread_id, lock=True)
-        if answers is None:
-            answers = _answers_of(thread.thread_id, waiting, resume)
-        by_id = {ask.ask_id: ask for ask in waiting}
-        closing: dict[Ask, Answer] = {}
-        for ask_id, answer in answers.items():
-            if ask_id not in by_id:
-                raise NotWaitingError(
-                    f"The ask {ask_id} does not wait for an answer (any more).", ask_id=str(ask_id)
-                )
-            answer.check(by_id[ask_id])
-            closing[by_id[ask_id]] = answer
-        command = {**(run.kwargs.get("command") or {})}
-        command["resume"] = clean({a.interrupt_id: resume_value(a, answer) for a, answer in closing.items()})[0]
-        is_branch = any(_is_branch(ask.run.kwargs) for ask in closing)
-        run.kwargs = {**run.kwargs, "command": command, "is_branch": is_branch}
-        return closing
-
-
-def _is_branch(kwargs: Mapping[str, Any]) -> bool:
-    """Whether a run works on a branch: it started from an older checkpoint, or goes on from one that did."""
-    return bool(kwargs.get("checkpoint_id") or kwargs.get("is_branch"))
-
-
-def _answers_of(thread_id: UUID, waiting: Sequence[Ask], resume: Any) -> dict[UUID, Answer]:
-    if not waiting:
-        raise NotWaitingError(f"The thread {thread_id} does not wait for an answer.", thread_id=str(thread_id))
-    if isinstance(resume, dict) and resume and all(_INTERRUPT_ID.fullmatch(str(key)) for key in resume):
-        by_interrupt = {ask.interrupt_id: ask for ask in waiting}
-        if unknown := sorted(resume.keys() - by_interrupt.keys()):
-            raise NotWaitingError(f"Nothing waits under the interrupt {unknown[0]}.", thread_id=str(thread_id))
-        return {by_interrupt[key].ask_id: from_resume(by_interrupt[key], value) for key, value in resume.items()}
-    if len(waiting) > 1:
-        ids = ", ".join(ask.interrupt_id for ask in waiting)
-        raise InvalidInputError(
-            f"{len(waiting)} interrupts wait in this thread: resume with a map of their ids ({ids}) to answers.",
-            thread_id=str(thread_id),
-        )
-    return {waiting[0].ask_id: from_resume(waiting[0], resume)}
