@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Generic, Self
 from uuid import UUID
+
+from typing_extensions import TypeVar
 
 from perron.errors import RunFailedError
 from perron.models.ask import Ask
 from perron.models.run import Run
 from perron.services.answer import Answer
 
-Resume = Callable[[UUID, dict[UUID, Answer]], Awaitable["RunResult"]]
+R = TypeVar("R", default="Coroutine[Any, Any, RunResult]")
+
+Resume = Callable[[UUID, dict[UUID, Answer]], Coroutine[Any, Any, "RunResult"]]
 """Thread and answers by ask id → the result of the run that goes on with them."""
 
 
 @dataclass(frozen=True, slots=True)
-class Waiting:
-    """An ask that a run has stopped for; each answer runs the thread on and returns the new result."""
+class Waiting(Generic[R]):
+    """An ask that a run has stopped for; each answer runs the thread on and returns the new result.
+
+    `R` is what an answer returns: a result to be awaited, or in scripts the result itself.
+    """
 
     id: UUID
     thread_id: UUID
@@ -29,31 +36,31 @@ class Waiting:
     """What would be done, redacted; for an interrupt its value."""
     decisions: tuple[str, ...]
     schema: dict[str, Any] | None
-    _resume: Resume = field(repr=False, compare=False)
+    _answer: Callable[[Answer], R] = field(repr=False, compare=False)
 
-    async def answer(self, decision: str, value: Any = None) -> RunResult:
+    def answer(self, decision: str, value: Any = None) -> R:
         """Decide; `decisions` lists what this ask takes."""
-        return await self._resume(self.thread_id, {self.id: Answer(decision, value)})
+        return self._answer(Answer(decision, value))
 
-    async def approve(self) -> RunResult:
+    def approve(self) -> R:
         """Let it be done."""
-        return await self.answer("approve")
+        return self.answer("approve")
 
-    async def edit(self, args: Any) -> RunResult:
+    def edit(self, args: Any) -> R:
         """Let it be done with other arguments."""
-        return await self.answer("edit", args)
+        return self.answer("edit", args)
 
-    async def reject(self, reason: str | None = None) -> RunResult:
+    def reject(self, reason: str | None = None) -> R:
         """Say no; the agent sees the reason."""
-        return await self.answer("reject", reason)
+        return self.answer("reject", reason)
 
-    async def respond(self, value: Any) -> RunResult:
+    def respond(self, value: Any) -> R:
         """Give the value that an `interrupt()` asked for."""
-        return await self.answer("respond", value)
+        return self.answer("respond", value)
 
 
 @dataclass(frozen=True, slots=True)
-class RunResult:
+class EndedRun(Generic[R]):
     """A run as it ended."""
 
     run_id: UUID
@@ -63,9 +70,9 @@ class RunResult:
     """success | error | timeout | interrupted (cancelled). A run that waits for a person has ended as success."""
     output: Any
     error: dict[str, str] | None
-    waiting: tuple[Waiting, ...]
+    waiting: tuple[Waiting[R], ...]
 
-    def raise_for_status(self) -> RunResult:
+    def raise_for_status(self) -> Self:
         """Return self, or raise RunFailedError when the run did not succeed."""
         if self.status != "success":
             error = self.error or {"error": self.status, "message": "it was cancelled"}
@@ -75,6 +82,11 @@ class RunResult:
                 status=self.status,
             )
         return self
+
+
+@dataclass(frozen=True, slots=True)
+class RunResult(EndedRun):
+    """A run as it ended; answers to what it waits for are awaited."""
 
 
 def result_of(run: Run, resume: Resume) -> RunResult:
@@ -99,5 +111,5 @@ def _waiting(ask: Ask, resume: Resume) -> Waiting:
         args=ask.arguments,
         decisions=tuple(ask.decisions),
         schema=ask.answer_schema,
-        _resume=resume,
+        _answer=lambda answer: resume(ask.thread_id, {ask.ask_id: answer}),
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Generic, Protocol, Self, TypeVar
 from uuid import UUID
@@ -14,7 +14,7 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.types import StateSnapshot
 
 from perron.core.event import Event
-from perron.core.result import RunResult, Waiting
+from perron.core.result import EndedRun, RunResult, Waiting
 from perron.models.run import Run
 from perron.services.answer import Answer
 
@@ -72,58 +72,8 @@ P = TypeVar("P", bound=AsyncPlatform)
 
 
 @dataclass(frozen=True, slots=True)
-class SyncWaiting:
-    """An ask that a run has stopped for; each answer runs the thread on and returns the new result."""
-
-    id: UUID
-    thread_id: UUID
-    kind: str
-    """interrupt | approval | unknown_outcome | mismatch | connection"""
-    question: str
-    args: Any
-    """What would be done, redacted; for an interrupt its value."""
-    decisions: tuple[str, ...]
-    schema: dict[str, Any] | None
-    _answer: Callable[[str, Any], SyncRunResult] = field(repr=False, compare=False)
-
-    def answer(self, decision: str, value: Any = None) -> SyncRunResult:
-        """Decide; `decisions` lists what this ask takes."""
-        return self._answer(decision, value)
-
-    def approve(self) -> SyncRunResult:
-        """Let it be done."""
-        return self.answer("approve")
-
-    def edit(self, args: Any) -> SyncRunResult:
-        """Let it be done with other arguments."""
-        return self.answer("edit", args)
-
-    def reject(self, reason: str | None = None) -> SyncRunResult:
-        """Say no; the agent sees the reason."""
-        return self.answer("reject", reason)
-
-    def respond(self, value: Any) -> SyncRunResult:
-        """Give the value that an `interrupt()` asked for."""
-        return self.answer("respond", value)
-
-
-@dataclass(frozen=True, slots=True)
-class SyncRunResult:
-    """A run as it ended: see `RunResult`."""
-
-    run_id: UUID
-    thread_id: UUID
-    graph_id: str
-    status: str
-    output: Any
-    error: dict[str, str] | None
-    waiting: tuple[SyncWaiting, ...]
-    _result: RunResult = field(repr=False, compare=False)
-
-    def raise_for_status(self) -> SyncRunResult:
-        """Return self, or raise RunFailedError when the run did not succeed."""
-        self._result.raise_for_status()
-        return self
+class SyncRunResult(EndedRun["SyncRunResult"]):
+    """A run as it ended; answers to what it waits for return the next result."""
 
 
 class SyncPlatform(Generic[P]):
@@ -232,11 +182,10 @@ class SyncPlatform(Generic[P]):
             output=result.output,
             error=result.error,
             waiting=tuple(self._waiting(ask) for ask in result.waiting),
-            _result=result,
         )
 
-    def _waiting(self, ask: Waiting) -> SyncWaiting:
-        return SyncWaiting(
+    def _waiting(self, ask: Waiting) -> Waiting[SyncRunResult]:
+        return Waiting(
             id=ask.id,
             thread_id=ask.thread_id,
             kind=ask.kind,
@@ -244,7 +193,7 @@ class SyncPlatform(Generic[P]):
             args=ask.args,
             decisions=ask.decisions,
             schema=ask.schema,
-            _answer=lambda decision, value: self._result(ask.answer(decision, value)),
+            _answer=lambda answer: self._result(ask.answer(answer.decision, answer.value)),
         )
 
     def _stop(self) -> None:
