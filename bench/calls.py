@@ -12,25 +12,22 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
-import statistics
 import tempfile
-import time
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import httpx
 from langgraph.graph import END, START, StateGraph
+from measuring import Measured, spread
 from rich.console import Console
 from rich.progress import Progress
-from rich.table import Table
 from typing_extensions import TypedDict
 
 from perron import Agent, Platform, integration
 from perron_desk import Desk
 from perron_desk_server.process import DeskProcess, start_desk
 
-Call = Callable[[int], Awaitable[object]]
+VARIANTS = {"a": "plain httpx", "b": "journaled"}
 
 
 class Load(TypedDict, total=False):
@@ -41,22 +38,6 @@ class Load(TypedDict, total=False):
     at_once: int
     wall_s: float
     took_s: list[float]
-
-
-async def spread(call: Call, *, calls: int, at_once: int) -> tuple[float, list[float]]:
-    """Make `calls` calls with `at_once` under way; return the wall time and each one's, in seconds."""
-    left = iter(range(calls))
-    took: list[float] = []
-
-    async def client() -> None:
-        for i in left:
-            started = time.perf_counter()
-            await call(i)
-            took.append(time.perf_counter() - started)
-
-    started = time.perf_counter()
-    await asyncio.gather(*(client() for _ in range(at_once)))
-    return time.perf_counter() - started, took
 
 
 async def journaled(state: Load) -> Load:
@@ -70,7 +51,7 @@ async def journaled(state: Load) -> Load:
         return await desk.customer(f"c-{i % 50 + 1}")
 
     wall_s, took_s = await spread(
-        write if state["kind"] == "write" else read, calls=state["calls"], at_once=state["at_once"]
+        write if state["kind"] == "write" else read, times=state["calls"], at_once=state["at_once"]
     )
     return {"wall_s": wall_s, "took_s": took_s}
 
@@ -91,7 +72,7 @@ async def plain(desk: DeskProcess, kind: str, *, calls: int, at_once: int) -> tu
         async def read(i: int) -> object:
             return (await client.get(f"/customers/c-{i % 50 + 1}")).raise_for_status().json()
 
-        return await spread(write if kind == "write" else read, calls=calls, at_once=at_once)
+        return await spread(write if kind == "write" else read, times=calls, at_once=at_once)
 
 
 async def main(calls: int, rounds: int) -> None:
@@ -102,9 +83,8 @@ async def main(calls: int, rounds: int) -> None:
         os.environ["PERRON_INTEGRATION_DESK__BASE_URL"] = desk.url
         agents = [Agent("load", _graph())]
         async with Platform.open(home=Path(scratch), agents=agents, log_level="error") as platform:
-            walls: dict[tuple[str, int, str], float] = {}
-            took: dict[tuple[str, int, str], list[float]] = {}
-            plan = [(k, n, v) for k in ("write", "read") for n in (1, 32) for _ in range(rounds) for v in "ab"]
+            measured = Measured()
+            plan = [(k, n, v) for k in ("write", "read") for n in (1, 32) for _ in range(rounds) for v in VARIANTS]
             with Progress(console=console, transient=True) as progress:
                 for kind, at_once, variant in progress.track(plan, description="measuring"):
                     count = calls if at_once > 1 else max(calls // 6, 10)
@@ -114,32 +94,8 @@ async def main(calls: int, rounds: int) -> None:
                         given = {"kind": kind, "calls": count, "at_once": at_once}
                         result = (await platform.run("load", given)).raise_for_status()
                         wall_s, each = result.output["wall_s"], result.output["took_s"]
-                    key = (kind, at_once, variant)
-                    walls[key] = walls.get(key, 0.0) + wall_s
-                    took.setdefault(key, []).extend(each)
-    _print(console, walls, took)
-
-
-def _print(
-    console: Console, walls: dict[tuple[str, int, str], float], took: dict[tuple[str, int, str], list[float]]
-) -> None:
-    table = Table("call", "at once", "", "calls/s", "p50 ms", "p99 ms", "× plain", title="bench/calls.py")
-    names = {"a": "plain httpx", "b": "journaled"}
-    for (kind, at_once, variant), each in took.items():
-        rate = len(each) / walls[kind, at_once, variant]
-        base = len(took[kind, at_once, "a"]) / walls[kind, at_once, "a"]
-        cuts = statistics.quantiles(each, n=100)
-        table.add_row(
-            kind,
-            str(at_once),
-            names[variant],
-            f"{rate:,.0f}",
-            f"{cuts[49] * 1000:.1f}",
-            f"{cuts[98] * 1000:.1f}",
-            f"{rate / base:.2f}",
-            end_section=variant == "b",
-        )
-    console.print(table)
+                    measured.add(kind, at_once, variant, wall_s, each)
+    measured.print(console, title="bench/calls.py", unit="calls", variants=VARIANTS, bases={"a": "× plain"})
 
 
 if __name__ == "__main__":
