@@ -24,5 +24,5 @@ class Agent(Stamped, Base):
     uses: Mapped[list[str]] = mapped_column(server_default="[]")
     """Operations that it may use: ["desk.refund", …]."""
     state: Mapped[str] = mapped_column(server_default="loaded")
-    """loaded | failed | missing"""
+    """loaded | failed | denied | missing"""
     error: Mapped[str | None]
