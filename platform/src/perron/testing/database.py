@@ -21,6 +21,8 @@ from perron.database.url import DatabaseUrl
 SERVER_VARIABLE = "PERRON_TEST_DATABASE_URL"
 """Names a PostgreSQL to make the databases on, by a user who may; without it an embedded server is started."""
 
+_ROOM_BYTES = 2_000_000_000
+
 
 @contextmanager
 def server_for_tests() -> Iterator[DatabaseUrl]:
@@ -28,7 +30,7 @@ def server_for_tests() -> Iterator[DatabaseUrl]:
     if named := os.environ.get(SERVER_VARIABLE):
         yield DatabaseUrl.parse(named)
         return
-    directory = Path(tempfile.mkdtemp(prefix="perron-test-"))
+    directory = Path(tempfile.mkdtemp(prefix="perron-test-", dir=_memory()))
     server = EmbeddedServer(directory)
     try:
         url = DatabaseUrl.parse(server.acquire())
@@ -48,7 +50,7 @@ def new_database(server: DatabaseUrl, *, template: DatabaseUrl | None = None) ->
     url = server.on(f"test_{uuid4().hex}")
     name = Identifier(str(url.database))
     source = Identifier(str(template.database) if template else "template0")
-    _execute(server, SQL("CREATE DATABASE {} TEMPLATE {}").format(name, source))
+    _execute(server, SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY FILE_COPY").format(name, source))
     try:
         yield url
     finally:
@@ -76,6 +78,13 @@ def upgraded_database(server: DatabaseUrl) -> Iterator[DatabaseUrl]:
         if failures:
             raise failures[0]
         yield url
+
+
+def _memory() -> Path | None:
+    """Return a file system in memory that has room: a database is made there ten times as fast as on a disk."""
+    memory = Path("/dev/shm")  # noqa: S108  # only mkdtemp makes anything in it
+    has_room = os.access(memory, os.W_OK) and shutil.disk_usage(memory).free >= _ROOM_BYTES
+    return memory if has_room else None
 
 
 def _execute(url: DatabaseUrl, statement: SQL | Composed) -> None:
