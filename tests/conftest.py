@@ -16,6 +16,7 @@ import pytest
 from langchain_core.runnables import RunnableLambda
 from langgraph.graph import END, START, StateGraph
 from psycopg.rows import DictRow, dict_row
+from tests.proxy import proxy as proxy
 from typing_extensions import TypedDict
 
 from perron.core.platform import Platform

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import Callable
 
 import pytest
-from psycopg.conninfo import conninfo_to_dict
-from tests.conftest import Deployment, State, chain
+from tests.conftest import Deployment, State, chain, until
+from tests.proxy import Proxy
+
+from perron import AskPerson, effect
+from perron.core.platform import Platform
+from perron.runtime.execution import Execution
 
 
 async def cut_all_connections(deployment: Deployment) -> None:
@@ -89,63 +92,6 @@ async def test_the_beat_finds_another_connection(deployment: Deployment) -> None
     assert after["worker_id"] == before["worker_id"]
 
 
-class Proxy:
-    """A way to the database that a test can close and open."""
-
-    def __init__(self, url: str) -> None:
-        info = conninfo_to_dict(url)
-        self._socket = f"{info['host']}/.s.PGSQL.{info['port']}"
-        self._database = info["dbname"]
-        self._server: asyncio.Server | None = None
-        self._open: set[asyncio.StreamWriter] = set()
-        self._port = 0
-
-    @property
-    def url(self) -> str:
-        return f"postgresql://postgres@127.0.0.1:{self._port}/{self._database}"
-
-    async def open(self) -> None:
-        self._server = await asyncio.start_server(self._connect, "127.0.0.1", self._port)
-        self._port = self._server.sockets[0].getsockname()[1]
-
-    async def close(self) -> None:
-        """Cut all connections and refuse new ones."""
-        assert self._server is not None
-        self._server.close()
-        for writer in self._open:
-            writer.transport.abort()
-        await self._server.wait_closed()
-
-    async def _connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        far_reader, far_writer = await asyncio.open_unix_connection(self._socket)
-        if self._server is None or not self._server.is_serving():  # closed meanwhile
-            writer.transport.abort()
-            far_writer.transport.abort()
-            return
-        await asyncio.gather(self._pump(reader, far_writer), self._pump(far_reader, writer))
-
-    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._open.add(writer)
-        try:
-            with contextlib.suppress(ConnectionError):
-                while data := await reader.read(65536):
-                    writer.write(data)
-                    await writer.drain()
-        finally:
-            self._open.discard(writer)
-            writer.transport.abort()
-
-
-@pytest.fixture
-async def proxy(database_url: str) -> AsyncIterator[Proxy]:
-    if not str(conninfo_to_dict(database_url).get("host")).startswith("/"):
-        pytest.skip("the server has no socket to stand before")
-    proxy = Proxy(database_url)
-    await proxy.open()
-    yield proxy
-    await proxy.close()
-
-
 async def test_a_run_goes_on_when_the_database_is_back(deployment: Deployment, proxy: Proxy) -> None:
     counts = Counter[str]()
 
@@ -199,3 +145,79 @@ async def test_a_run_is_lost_to_its_worker_when_the_database_is_away_for_longer_
 
     assert run.output["log"] == ["start 2"]
     assert (await cut_off.join(run_id)).output == run.output
+
+
+charged: list[str] = []
+
+
+@effect("outage.charge", repeat=AskPerson)
+async def charge(text: str) -> str:
+    """Take money."""
+    charged.append(text)
+    return f"charged {text}"
+
+
+@pytest.mark.parametrize("come_back", [Proxy.flow, Proxy.forget])
+async def test_a_worker_behind_a_network_that_hangs_stops_its_run_and_another_takes_it_over(
+    deployment: Deployment, proxy: Proxy, come_back: Callable[[Proxy], None]
+) -> None:
+    charged.clear()
+    reached, stopped, starts = asyncio.Event(), asyncio.Event(), Counter[str]()
+
+    async def pay(state: State) -> State:
+        starts["pay"] += 1
+        said = await charge(state["text"])
+        if starts["pay"] == 1:
+            reached.set()
+            try:
+                await asyncio.Event().wait()
+            finally:
+                stopped.set()
+        return {"log": [said]}
+
+    cut_off = await deployment.open(chain(pay), database_url=proxy.url, answer_timeout_s=0.5)
+    run_id = await cut_off.submit("agent", {"text": "ann"})
+    await reached.wait()
+
+    proxy.hang()
+    async with asyncio.timeout(20):
+        await stopped.wait()
+    assert cut_off._worker is not None
+    assert cut_off._worker.worker_id is None
+    other = await deployment.open(chain(pay))
+    run = await other.join(run_id)
+    come_back(proxy)
+    async with asyncio.timeout(20):
+        again = await cut_off.run("agent", {"text": "bob"})
+
+    assert (run.status, run.output["log"]) == ("success", ["charged ann"])
+    assert (again.status, again.output["log"]) == ("success", ["charged bob"])
+    assert (charged, starts["pay"]) == (["ann", "bob"], 3)
+    assert await deployment.sql("SELECT attempt FROM perron.runs WHERE attempt > 1") == []
+
+
+async def test_a_run_whose_checkpoint_gets_no_answer_goes_on_when_the_network_is_back(
+    deployment: Deployment, proxy: Proxy
+) -> None:
+    starts = Counter[str]()
+
+    async def lose(state: State) -> State:
+        starts["lose"] += 1
+        if starts["lose"] == 1:
+            proxy.hang()
+        return {"log": ["lose"]}
+
+    platform = await deployment.open(chain(lose), database_url=proxy.url, lease_s=10, answer_timeout_s=0.3)
+    running = asyncio.create_task(platform.run("agent", {"text": ""}))
+    # Nothing but the missing answer tells the worker to stop: its lease is held.
+    await until(lambda: starts["lose"] == 1 and all(e.has_stopped for e in executions(platform)))
+    proxy.flow()
+    run = await running
+
+    assert (run.status, run.output["log"]) == ("success", ["lose"])
+    assert await deployment.sql("SELECT attempt FROM perron.runs") == [{"attempt": 1}]
+
+
+def executions(platform: Platform) -> list[Execution]:
+    assert platform._worker is not None
+    return list(platform._worker._executions.values())

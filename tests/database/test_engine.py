@@ -3,11 +3,13 @@ import socket
 from collections.abc import AsyncIterator
 from typing import Any
 
+import psycopg
 import pytest
 from sqlalchemy import JSON, Column, Integer, MetaData, Table, insert, select, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
+from tests.proxy import Proxy
 
 from perron.database.budget import connection_shortage
 from perron.database.checkpoint_pool import open_checkpoint_pool
@@ -255,3 +257,24 @@ async def test_a_limit_of_the_database_counts_too(database: Database) -> None:
         await session.execute(text(f'ALTER DATABASE "{name}" CONNECTION LIMIT 12'))
 
     assert "at most 12" in (await connection_shortage(database, {"tables": 15}) or "")
+
+
+async def test_a_network_that_swallows_a_statement_counts_as_an_outage(proxy: Proxy) -> None:
+    database = Database(proxy.url, answer_timeout_s=0.3)
+    pool = await open_checkpoint_pool(proxy.url, answer_timeout_s=0.3)
+    await database.check()
+
+    proxy.forget()
+    async with asyncio.timeout(10):
+        with pytest.raises(DatabaseUnavailableError, match=r"no answer within 0\.3 s"):
+            await database.check()
+        with pytest.raises(psycopg.OperationalError) as silent:
+            async with pool.connection() as connection:
+                await connection.execute("SELECT 1")
+
+        assert is_outage(silent.value)
+        await database.check()
+        async with pool.connection() as connection:
+            await connection.execute("SELECT 1")
+    await pool.close()
+    await database.close()

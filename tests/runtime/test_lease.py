@@ -28,6 +28,7 @@ def make_lease(worker_id: WorkerId, url: str, lost: list[bool], *, lease_s: floa
         lease_s=lease_s,
         beat_s=0.05,
         on_lost=lambda: lost.append(True),
+        on_out=lambda: None,
     )
 
 
@@ -126,7 +127,8 @@ _STOPPED = """
     from perron.runtime.lease import Lease
 
     url, worker_id = sys.argv[1:]
-    lease = Lease(UUID(worker_id), url, schema="perron", lease_s=1.0, beat_s=0.2, on_lost=lambda: None)
+    lease = Lease(UUID(worker_id), url, schema="perron", lease_s=1.0, beat_s=0.2, on_lost=lambda: None,
+                  on_out=lambda: None)
     lease.start(sent_at=clock.boot_s())
     lease.check()
     print("ready", flush=True)

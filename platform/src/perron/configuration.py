@@ -44,6 +44,9 @@ class PlatformSettings(BaseSettings):
         "langgraph", pattern=r"^[a-z_][a-z0-9_]*$", description="Schema of LangGraph's checkpoints and store."
     )
     database_timeout_s: float = Field(10.0, gt=0, description="How long a connection may take to open.")
+    answer_timeout_s: float = Field(
+        60.0, gt=0, description="How long a statement or transaction may take before it counts as lost."
+    )
     pool_size: int = Field(5, ge=1, description="Connections kept open for our tables, per process.")
     max_overflow: int = Field(10, ge=0, description="Connections above pool_size under load.")
     pool_recycle_s: int = Field(3600, ge=1, description="Age at which a connection is replaced.")
@@ -161,7 +164,8 @@ def unknown_variables() -> list[str]:
 BEFORE_DATABASE = frozenset(
     {
         *("database_url", "database_direct_url", "database_schema", "langgraph_schema", "database_timeout_s"),
-        *("pool_size", "max_overflow", "pool_recycle_s", "checkpoint_pool_size", "echo", "home", "tenant"),
+        *("answer_timeout_s", "pool_size", "max_overflow", "pool_recycle_s", "checkpoint_pool_size", "echo"),
+        *("home", "tenant"),
         *("langgraph_json", "plugins", "plugins_deny", "plugin_timeout_s", "log_level", "log_json"),
     }
 )

@@ -38,9 +38,6 @@ from perron.services.setting import SettingService
 
 log = structlog.get_logger(__name__)
 
-_TRANSACTION_TIMEOUT_S = 60.0
-"""PostgreSQL ends a transaction of ours that takes longer: a stopped process must not hold its locks for ever."""
-
 
 @dataclass(frozen=True, slots=True)
 class Opened:
@@ -102,7 +99,8 @@ async def _open_on(
         pool_recycle_s=settings.pool_recycle_s,
         echo=settings.echo,
         connect_timeout_s=settings.database_timeout_s,
-        transaction_timeout_s=_TRANSACTION_TIMEOUT_S,
+        answer_timeout_s=settings.answer_timeout_s,
+        transaction_timeout_s=settings.answer_timeout_s,  # a stopped process must not hold its locks for ever
         application_name=application_name,
     )
     async with contextlib.AsyncExitStack() as stack:
@@ -120,7 +118,8 @@ async def _open_on(
             schema=settings.langgraph_schema,
             max_size=settings.checkpoint_pool_size,
             connect_timeout_s=settings.database_timeout_s,
-            transaction_timeout_s=_TRANSACTION_TIMEOUT_S,
+            answer_timeout_s=settings.answer_timeout_s,
+            transaction_timeout_s=settings.answer_timeout_s,
             application_name=application_name,
         )
         stack.push_async_callback(pool.close)

@@ -11,12 +11,36 @@ from typing import Any
 from psycopg import AsyncConnection, OperationalError
 from psycopg.rows import DictRow, dict_row
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
+from typing_extensions import override
 
 from perron.database.engine import ANSWER_S
 from perron.database.outage import unavailable
+from perron.database.silence import cut
 from perron.database.url import DatabaseUrl
 
-CheckpointPool = AsyncConnectionPool[AsyncConnection[DictRow]]
+
+class CheckpointPool(AsyncConnectionPool[AsyncConnection[DictRow]]):
+    """A pool that gives a borrowed connection up when the database says nothing any more.
+
+    A network that swallows packets never fails by itself: saver and store would wait for ever.
+    """
+
+    def __init__(self, url: str, *, answer_timeout_s: float, **options: Any) -> None:
+        """Prepare; `answer_timeout_s` is how long anybody may need one connection."""
+        super().__init__(url, open=False, timeout=answer_timeout_s, **options)
+        self._answer_timeout_s = answer_timeout_s
+
+    @override
+    @asynccontextmanager
+    async def connection(self, timeout: float | None = None) -> AsyncIterator[AsyncConnection[DictRow]]:
+        async with super().connection(timeout) as connection:
+            # By its socket: a cancelled statement would first wait for the server to confirm the cancel.
+            loop = asyncio.get_running_loop()
+            watchdog = loop.call_later(self._answer_timeout_s, cut, connection.fileno())
+            try:
+                yield connection
+            finally:
+                watchdog.cancel()
 
 
 async def open_checkpoint_pool(
@@ -26,6 +50,7 @@ async def open_checkpoint_pool(
     min_size: int = 1,
     max_size: int = 8,
     connect_timeout_s: float = 10.0,
+    answer_timeout_s: float = ANSWER_S,
     transaction_timeout_s: float | None = None,
     application_name: str = "perron",
 ) -> CheckpointPool:
@@ -48,7 +73,12 @@ async def open_checkpoint_pool(
         "options": " ".join(filter(None, options)),
     }
     pool = CheckpointPool(
-        url.psycopg, kwargs=arguments, min_size=min_size, max_size=max_size, open=False, check=_drop_if_closed
+        url.psycopg,
+        answer_timeout_s=answer_timeout_s,
+        kwargs=arguments,
+        min_size=min_size,
+        max_size=max_size,
+        check=_drop_if_closed,
     )
     try:
         # Once by hand: the pool itself tries again in the background and only ever says "timeout".
@@ -58,22 +88,6 @@ async def open_checkpoint_pool(
         await pool.close()
         raise unavailable(url, exc, timeout_s=connect_timeout_s) from exc
     return pool
-
-
-@asynccontextmanager
-async def answering(pool: CheckpointPool) -> AsyncIterator[AsyncConnection[DictRow]]:
-    """Borrow a connection for a statement that has to be answered within `ANSWER_S`.
-
-    A network that swallows packets says nothing: without a limit of ours the statement would wait for ever.
-
-    Raises:
-        OperationalError: There was no answer; the connection is closed.
-    """
-    try:
-        async with asyncio.timeout(ANSWER_S), pool.connection() as connection:
-            yield connection
-    except TimeoutError as exc:
-        raise OperationalError(f"The database gave no answer within {ANSWER_S:g} s.") from exc
 
 
 async def _drop_if_closed(connection: AsyncConnection[DictRow]) -> None:

@@ -20,7 +20,7 @@ SCHEMA = "perron"
 """The schema that the models name; `Database(schema=…)` puts another in its place."""
 OLDEST_VERSION = 17
 ANSWER_S = 60.0
-"""The longest that a statement of ours may take; PostgreSQL ends the transaction then too."""
+"""The longest that a statement of ours may take, by default."""
 
 T = TypeVar("T")
 
@@ -44,12 +44,15 @@ class Database:
         pool_recycle_s: int = 3600,
         echo: bool = False,
         connect_timeout_s: float = 10.0,
+        answer_timeout_s: float = ANSWER_S,
         transaction_timeout_s: float | None = None,
         application_name: str = "perron",
     ) -> None:
         """Prepare the pool.
 
         Args:
+            answer_timeout_s: How long to wait for the answer to a statement: a network that swallows packets never
+                fails by itself.
             transaction_timeout_s: PostgreSQL ends a transaction that takes longer, and its connection.
             application_name: What `pg_stat_activity` shows; a worker's backends are found by it.
 
@@ -60,6 +63,7 @@ class Database:
         self.schema = schema
         self.max_connections = pool_size + max_overflow
         self._connect_timeout_s = connect_timeout_s
+        self._answer_timeout_s = answer_timeout_s
         server_settings = {"application_name": application_name}
         if transaction_timeout_s is not None:
             server_settings["transaction_timeout"] = str(round(transaction_timeout_s * 1000))
@@ -75,7 +79,7 @@ class Database:
             connect_args={
                 "async_creator_fn": self._connect,
                 "timeout": connect_timeout_s,
-                "command_timeout": ANSWER_S,  # a network that swallows packets says nothing
+                "command_timeout": answer_timeout_s,
                 "server_settings": server_settings,
             },
         )
@@ -88,14 +92,14 @@ class Database:
         """Open a session in one transaction: committed at the end, rolled back on an exception.
 
         Raises:
-            DatabaseUnavailableError: The server cannot be reached, or the connection was lost on the way.
+            DatabaseUnavailableError: The server cannot be reached, does not answer, or the connection was lost.
         """
         try:
             async with self._sessions.begin() as session:
                 yield session
-        except SQLAlchemyError as exc:
+        except (SQLAlchemyError, TimeoutError) as exc:  # asyncpg's timeout passes through SQLAlchemy as it is
             if is_outage(exc):
-                raise self._unavailable(exc) from exc
+                raise unavailable(self.url, exc, timeout_s=self._answer_timeout_s) from exc
             raise
 
     async def run(self, work: Callable[[AsyncSession], Awaitable[T]]) -> T:
@@ -142,7 +146,4 @@ class Database:
         try:
             return await asyncpg.connect(**arguments)
         except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, ValueError) as exc:
-            raise self._unavailable(exc) from exc
-
-    def _unavailable(self, error: BaseException) -> DatabaseUnavailableError:
-        return unavailable(self.url, error, timeout_s=self._connect_timeout_s)
+            raise unavailable(self.url, exc, timeout_s=self._connect_timeout_s) from exc

@@ -52,7 +52,7 @@ def is_passing(error: BaseException) -> bool:
 
 def is_outage(error: BaseException) -> bool:
     """Say whether an error means that the server or the connection to it is gone: later it may work."""
-    if isinstance(error, (DatabaseUnavailableError, psycopg_pool.PoolTimeout, sa.TimeoutError)):
+    if isinstance(error, (DatabaseUnavailableError, psycopg_pool.PoolTimeout, sa.TimeoutError, TimeoutError)):
         return True
     state = sqlstate(error)
     if state is not None:  # connection exceptions, out of connections, server going down or coming up

@@ -11,7 +11,7 @@ from typing import Any
 from langgraph.checkpoint.postgres.base import BasePostgresSaver
 from psycopg.types.json import Jsonb
 
-from perron.database.checkpoint_pool import CheckpointPool, answering
+from perron.database.checkpoint_pool import CheckpointPool
 from perron.database.outage import is_passing
 from perron.errors import LeaseLostError
 from perron.ids import RunId, ThreadId
@@ -105,7 +105,7 @@ class CheckpointLog:
 
     async def _put(self, batch: list[Recording], *, is_again: bool = False) -> None:
         try:
-            async with answering(self._pool) as connection:
+            async with self._pool.connection() as connection:
                 row = await (await connection.execute(self._statement, _arguments(batch), binary=True)).fetchone()
         except Exception as exc:  # noqa: BLE001  # handed to those who wait for it
             if len(batch) == 1 and (is_again or not is_passing(exc)):

@@ -15,7 +15,7 @@ import psycopg
 from psycopg_pool import PoolTimeout
 
 from perron.caller import Caller
-from perron.database.checkpoint_pool import CheckpointPool, answering
+from perron.database.checkpoint_pool import CheckpointPool
 from perron.database.encoding import dumps, loads
 from perron.database.engine import Database
 from perron.database.outage import is_outage, outlast
@@ -155,7 +155,7 @@ class EventLog:
         )
         while True:
             try:
-                async with answering(self._pool) as connection:
+                async with self._pool.connection() as connection:
                     row = await (await connection.execute(self._statement, columns)).fetchone()
             except (psycopg.Error, PoolTimeout) as exc:
                 if not is_outage(exc):

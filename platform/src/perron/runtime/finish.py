@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from perron.database.checkpoint_pool import CheckpointPool, answering
+from perron.database.checkpoint_pool import CheckpointPool
 from perron.database.encoding import clean, dumps
 from perron.ids import new_id
 from perron.integrations.run.open_ask import OpenAsk
@@ -78,7 +78,7 @@ async def finish(
         "events": [*events, *closing],
         "last_n": last_n,
     }
-    async with answering(pool) as connection:
+    async with pool.connection() as connection:
         cursor = await connection.execute(FINISH.format(schema=schema), (run.run_id, run.epoch, dumps(ending)))
         row = await cursor.fetchone()
     has_successor: bool | None = row["finish_run"] if row else None

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,6 +11,7 @@ import psycopg
 import structlog
 
 from perron import clock, failpoints
+from perron.database.silence import cut
 from perron.errors import LeaseLostError
 from perron.ids import WorkerId
 from perron.repositories.worker import BEAT
@@ -36,14 +34,22 @@ class Lease:
         lease_s: float,
         beat_s: float,
         on_lost: Callable[[], object],
+        on_out: Callable[[], object],
     ) -> None:
-        """Prepare; `on_lost` is called from the side thread when another has taken over."""
+        """Prepare what is called from the side thread.
+
+        Args:
+            on_lost: Another has taken over; no beat follows.
+            on_out: Another may take over: the lease is out, and the database cannot be reached. Called at each
+                beat that fails.
+        """
         self.worker_id = worker_id
         self._conninfo = conninfo
         self._statement = BEAT.format(schema=schema)
         self._lease_s = lease_s
         self._beat_s = beat_s
         self._on_lost = on_lost
+        self._on_out = on_out
         self._until = 0.0
         self._stopped = threading.Event()
         self._thread: threading.Thread | None = None
@@ -79,6 +85,8 @@ class Lease:
                 self._beat_on_one_connection()
             except Exception as exc:  # noqa: BLE001  # the door of this thread: without it nobody would beat again
                 log.warning("beat_failed", worker_id=str(self.worker_id), reason=str(exc).strip())
+                if not self.is_held:
+                    self._on_out()
                 self._stopped.wait(min(self._beat_s, 0.5))
 
     def _beat_on_one_connection(self) -> None:
@@ -107,15 +115,10 @@ class Lease:
 @contextmanager
 def _answer_within(connection: psycopg.Connection[Any], timeout_s: float) -> Iterator[None]:
     """Cut the connection when the block takes longer: a network that swallows packets never fails by itself."""
-    watchdog = threading.Timer(timeout_s, _cut, [connection.fileno()])
+    watchdog = threading.Timer(timeout_s, cut, [connection.fileno()])
     watchdog.daemon = True
     watchdog.start()
     try:
         yield
     finally:
         watchdog.cancel()
-
-
-def _cut(descriptor: int) -> None:
-    with contextlib.suppress(OSError), socket.socket(fileno=os.dup(descriptor)) as cut:
-        cut.shutdown(socket.SHUT_RDWR)

@@ -161,6 +161,7 @@ class Worker:
             lease_s=settings.lease_s,
             beat_s=min(settings.beat_s, settings.lease_s / 4),
             on_lost=partial(loop.call_soon_threadsafe, self._lost, worker_id),
+            on_out=partial(loop.call_soon_threadsafe, self._out, worker_id),
         )
         self._lease.start(sent_at=sent_at)
 
@@ -173,6 +174,15 @@ class Worker:
         for task in self._tasks.values():
             task.cancel()
         self.nudge()
+
+    def _out(self, worker_id: WorkerId) -> None:
+        """The database cannot be reached, and others may act for this worker's runs now: stop their graphs."""
+        if self._lease is None or self._lease.worker_id != worker_id or self._lease.is_held:
+            return  # it was reached meanwhile
+        for run_id, execution in self._executions.items():
+            if not execution.has_stopped and not execution.is_cut_off:
+                execution.is_cut_off = True
+                self._tasks[run_id].cancel()
 
     async def _poll(self) -> None:
         while not self._is_draining:  # besides the cancel, which a driver may swallow
