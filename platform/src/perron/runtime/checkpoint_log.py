@@ -12,7 +12,7 @@ from langgraph.checkpoint.postgres.base import BasePostgresSaver
 from psycopg.types.json import Jsonb
 
 from perron.database.checkpoint_pool import CheckpointPool
-from perron.database.outage import is_passing
+from perron.database.outage import is_outage, is_passing
 from perron.errors import LeaseLostError
 from perron.ids import RunId, ThreadId
 from perron.repositories.checkpoint import PUT
@@ -108,8 +108,10 @@ class CheckpointLog:
             async with self._pool.connection() as connection:
                 row = await (await connection.execute(self._statement, _arguments(batch), binary=True)).fetchone()
         except Exception as exc:  # noqa: BLE001  # handed to those who wait for it
-            if len(batch) == 1 and (is_again or not is_passing(exc)):
-                _settle(batch[0], exc)
+            # An outage is nobody's fault in the batch: one by one they would wait for it one after the other.
+            if is_outage(exc) or (len(batch) == 1 and (is_again or not is_passing(exc))):
+                for recording in batch:
+                    _settle(recording, exc)
                 return
             for recording in batch:
                 await self._put([recording], is_again=True)
