@@ -99,10 +99,11 @@ class Rows:
 
 
 async def put_checkpoint(rows: Rows, thread_id: ThreadId, checkpoint_id: str) -> None:
-    """Insert the bare row of a checkpoint."""
+    """Insert the bare row of a step's checkpoint."""
     async with rows.pool.connection() as connection:
         await connection.execute(
-            "INSERT INTO checkpoints (thread_id, checkpoint_id, checkpoint) VALUES (%s, %s, '{}')",
+            "INSERT INTO checkpoints (thread_id, checkpoint_id, checkpoint, metadata)"
+            """ VALUES (%s, %s, '{}', '{"source": "loop"}')""",
             [str(thread_id), checkpoint_id],
         )
 

@@ -130,7 +130,8 @@ _STOPPED = """
     lease = Lease(UUID(worker_id), url, schema="perron", lease_s=1.0, beat_s=0.2, on_lost=lambda: None,
                   on_out=lambda: None)
     lease.start(sent_at=clock.boot_s())
-    lease.check()
+    while not lease.is_held:
+        pass
     print("ready", flush=True)
     sys.stdin.readline()
     try:
@@ -151,9 +152,11 @@ async def test_a_process_that_was_stopped_has_no_lease_when_it_goes_on(rows: Row
     assert await process.stdout.readline() == b"ready\n"
 
     os.kill(process.pid, signal.SIGSTOP)
+    await asyncio.to_thread(os.waitid, os.P_PID, process.pid, os.WSTOPPED)
+    stopped_at = clock.boot_s()
     async with rows.pool.connection() as connection:
         await connection.execute("DELETE FROM perron.workers")  # another has taken over
-        await connection.execute("SELECT pg_sleep(1.1)")
+    await until(lambda: clock.boot_s() > stopped_at + 1.0)
     process.stdin.write(b"go on\n")
     os.kill(process.pid, signal.SIGCONT)
 

@@ -69,7 +69,7 @@ class PlatformSettings(BaseSettings):
     lease_s: float = Field(10.0, gt=0, description="After this long without a beat a worker counts as dead.")
     beat_s: float = Field(2.0, gt=0, description="Interval of a worker's beats.")
     poll_s: float = Field(1.0, gt=0, description="Interval at which due runs and cancels are looked for.")
-    max_attempts: int = Field(3, ge=1, description="Attempts of a run without a new checkpoint in between.")
+    max_attempts: int = Field(3, ge=1, description="Starts of a run without a finished step in between.")
     run_timeout_s: float = Field(86_400.0, gt=0, description="A run that takes longer ends as `timeout`.")
     drain_s: float = Field(30.0, gt=0, description="How long closing waits for runs to reach a step's end.")
     recursion_limit: int = Field(100, ge=1, description="Steps after which a graph counts as endless.")

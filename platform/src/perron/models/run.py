@@ -51,9 +51,9 @@ class Run(Owned, Stamped, Base):
     epoch: Mapped[int] = mapped_column(server_default="0")
     """The fencing number: raised at each claim."""
     attempt: Mapped[int] = mapped_column(server_default="0")
-    """Claims since the last one that found a new checkpoint."""
+    """Claims since the last one that found a step done."""
     claimed_checkpoint_id: Mapped[str | None]
-    """The thread's newest checkpoint at the last claim: `attempt` counts those that found no newer one."""
+    """The checkpoint of the thread's last step, at the last claim: `attempt` counts those that found the same."""
     not_before: Mapped[datetime | None]
     priority: Mapped[int] = mapped_column(server_default="0")
     multitask_strategy: Mapped[str] = mapped_column(server_default="enqueue")

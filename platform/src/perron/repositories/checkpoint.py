@@ -39,12 +39,19 @@ class CheckpointRepository:
         result: str | None = (await self._session.execute(query, {"thread_id": str(thread_id)})).scalar_one()
         return result
 
-    async def find_latest(self, thread_id: UUID) -> str | None:
-        """Return the id of the latest checkpoint of the thread or of a subgraph in it; None where it has none."""
-        query = text(
-            f"SELECT max(checkpoint_id) FROM {self._schema}.checkpoints"  # noqa: S608  # a checked identifier
-            " WHERE thread_id = :thread_id"
-        )
+    async def find_last_step(self, thread_id: UUID) -> str | None:
+        """Return the id of the latest checkpoint that ends a step, of the thread or of a subgraph in it.
+
+        None where there is none. A graph's first two are made before any node: of its input, and of `START`.
+        """
+        query = text(f"""
+            SELECT max(c.checkpoint_id) FROM {self._schema}.checkpoints AS c
+            WHERE c.thread_id = :thread_id AND c.metadata ->> 'source' = 'loop' AND NOT EXISTS (
+                SELECT FROM {self._schema}.checkpoints AS p
+                WHERE p.thread_id = c.thread_id AND p.checkpoint_ns = c.checkpoint_ns
+                    AND p.checkpoint_id = c.parent_checkpoint_id AND p.metadata ->> 'source' = 'input'
+            )
+        """)  # noqa: S608  # a checked identifier
         result: str | None = (await self._session.execute(query, {"thread_id": str(thread_id)})).scalar_one()
         return result
 

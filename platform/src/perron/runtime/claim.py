@@ -116,9 +116,9 @@ async def _claim(
             return None
     elif run.not_before is not None and not await runs.is_due(run_id):
         return None
-    latest = await CheckpointRepository(session, schema=langgraph_schema).find_latest(thread_id)
-    if latest != run.claimed_checkpoint_id:
-        run.claimed_checkpoint_id = latest
+    last_step = await CheckpointRepository(session, schema=langgraph_schema).find_last_step(thread_id)
+    if last_step != run.claimed_checkpoint_id:
+        run.claimed_checkpoint_id = last_step
         run.attempt = 0
     run.status = "running"
     run.epoch += 1

@@ -77,8 +77,6 @@ class Execution:
         self.run = run
         self.cancel_action = run.cancel_action
         """Set before the task is cancelled: what a caller wants of the run. None: this worker has lost it."""
-        self.is_cut_off = False
-        """Set before the task is cancelled: the lease is out and the database away, so others may have the run."""
         self.has_stopped = False
         """The graph has: from here on the run only ends, and a cancel comes too late."""
         self.control = RunControl()
@@ -134,9 +132,7 @@ class Execution:
         run, settings = self.run, self._shared.settings
         if run.attempt > settings.max_attempts:
             return _failed(
-                PerronError(
-                    f"Gave up after {run.attempt - 1} attempts that died before their first new checkpoint."
-                )
+                PerronError(f"Gave up after {run.attempt - 1} attempts that died before they finished a step.")
             )
         if run.cancel_action:
             return Outcome(status="interrupted")
@@ -149,10 +145,6 @@ class Execution:
             return None
         except asyncio.CancelledError as exc:
             task = asyncio.current_task()
-            if self.is_cut_off:
-                task.uncancel()  # type: ignore[union-attr]  # a coroutine runs in a task
-                await self._give_back()
-                return None
             if self.cancel_action is None and task is not None and task.cancelling():
                 raise
             await context.attempts.settled()
