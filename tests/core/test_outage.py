@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
+from langgraph.config import get_store
 from tests.conftest import Deployment, State, chain, until
 from tests.proxy import Proxy
 
 from perron import AskPerson, effect
 from perron.core.platform import Platform
+from perron.core.upgrade import upgrade_database
+from perron.database.embedded import EmbeddedServer
+from perron.database.embedded.cluster import Cluster
+from perron.database.url import DatabaseUrl
 from perron.runtime.execution import Execution
 
 
@@ -103,17 +111,13 @@ async def test_a_run_goes_on_when_the_database_is_back(deployment: Deployment, p
         counts["lose"] += 1
         if counts["lose"] == 1:
             await proxy.close()
-            reopening.append(asyncio.create_task(reopen()))
         return {"log": ["lose"]}
 
-    async def reopen() -> None:
-        await asyncio.sleep(0.7)
-        await proxy.open()
-
-    reopening: list[asyncio.Task[None]] = []
-    platform = await deployment.open(chain(before, lose), database_url=proxy.url, lease_s=5)
-
-    run = await platform.run("agent", {"text": ""})
+    platform = await deployment.open(chain(before, lose), database_url=proxy.url, lease_s=10, answer_timeout_s=0.5)
+    running = asyncio.create_task(platform.run("agent", {"text": ""}))
+    await until(lambda: counts["lose"] == 1 and all(e.has_stopped for e in executions(platform)))
+    await proxy.open()
+    run = await running
 
     assert (run.status, run.output["log"]) == ("success", ["before", "lose"])
     assert counts["before"] == 1
@@ -157,9 +161,11 @@ async def charge(text: str) -> str:
     return f"charged {text}"
 
 
-@pytest.mark.parametrize("come_back", [Proxy.flow, Proxy.forget])
-async def test_a_worker_behind_a_network_that_hangs_stops_its_run_and_another_takes_it_over(
-    deployment: Deployment, proxy: Proxy, come_back: Callable[[Proxy], None]
+@pytest.mark.parametrize(
+    ("is_taken_over", "come_back"), [(True, Proxy.flow), (True, Proxy.forget), (False, Proxy.forget)]
+)
+async def test_a_worker_behind_a_network_that_hangs_stops_its_run_which_goes_on_once(
+    deployment: Deployment, proxy: Proxy, is_taken_over: bool, come_back: Callable[[Proxy], None]
 ) -> None:
     charged.clear()
     reached, stopped, starts = asyncio.Event(), asyncio.Event(), Counter[str]()
@@ -184,10 +190,12 @@ async def test_a_worker_behind_a_network_that_hangs_stops_its_run_and_another_ta
         await stopped.wait()
     assert cut_off._worker is not None
     assert cut_off._worker.worker_id is None
-    other = await deployment.open(chain(pay))
-    run = await other.join(run_id)
+    if is_taken_over:
+        other = await deployment.open(chain(pay))
+        await other.join(run_id)
     come_back(proxy)
     async with asyncio.timeout(20):
+        run = await cut_off.join(run_id)
         again = await cut_off.run("agent", {"text": "bob"})
 
     assert (run.status, run.output["log"]) == ("success", ["charged ann"])
@@ -216,6 +224,76 @@ async def test_a_run_whose_checkpoint_gets_no_answer_goes_on_when_the_network_is
 
     assert (run.status, run.output["log"]) == ("success", ["lose"])
     assert await deployment.sql("SELECT attempt FROM perron.runs") == [{"attempt": 1}]
+
+
+async def test_an_outage_that_only_the_store_meets_fails_no_run(deployment: Deployment) -> None:
+    starts = Counter[str]()
+
+    async def remember(state: State) -> State:
+        starts["remember"] += 1
+        await get_store().aput(("people",), "ann", {"name": "Ann"})
+        return {"log": ["remembered"]}
+
+    platform = await deployment.open(chain(remember))
+
+    async with deployment.connect() as blocking, blocking.transaction():
+        await blocking.execute("LOCK TABLE langgraph.store IN EXCLUSIVE MODE")
+        running = asyncio.create_task(platform.run("agent", {"text": ""}))
+        await deployment.waits_for_a_lock()
+        await deployment.sql(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+        )
+    run = await running
+
+    assert (run.status, run.output["log"], starts["remember"]) == ("success", ["remembered"], 2)
+    assert await deployment.sql("SELECT attempt FROM perron.runs") == [{"attempt": 1}]
+
+
+async def test_runs_outlive_a_crash_of_the_server(tmp_path: Path) -> None:
+    charged.clear()
+    starts = Counter[str]()
+    together = asyncio.Barrier(4)
+
+    async def pay(state: State) -> State:
+        starts["pay"] += 1
+        return {"log": [await charge(state["text"])]}
+
+    async def crash(state: State) -> State:
+        starts["crash"] += 1
+        if starts["crash"] <= together.parties:
+            await together.wait()
+        if state["text"] == "0" and cluster.is_alive() and not crashed.is_set():
+            os.kill(int((home / "data/postmaster.pid").read_text().splitlines()[0]), signal.SIGQUIT)
+            await until(lambda: not cluster.is_alive())
+            proxy.lead_to((await asyncio.to_thread(cluster.start)).full)
+            crashed.set()
+        await crashed.wait()
+        return {"log": ["crashed"]}
+
+    home, crashed = tmp_path / "postgres", asyncio.Event()
+    cluster = Cluster(home)
+    async with EmbeddedServer.open(tmp_path) as url:
+        await upgrade_database(DatabaseUrl.parse(url))
+        proxy = Proxy(url)
+        await proxy.open()
+        deployment = Deployment(proxy.url, tmp_path)
+        try:
+            platform = await deployment.open(chain(pay, crash), lease_s=20)
+
+            runs = await asyncio.gather(*(platform.run("agent", {"text": str(i)}) for i in range(4)))
+
+            assert [(run.status, run.output["log"]) for run in runs] == [
+                ("success", [f"charged {i}", "crashed"]) for i in range(4)
+            ]
+            assert (sorted(charged), starts["pay"]) == (["0", "1", "2", "3"], 4)
+            rows = await deployment.sql("SELECT status, attempt FROM perron.runs")
+            assert rows == [{"status": "success", "attempt": 1}] * 4
+            ends = await deployment.sql("SELECT run_id FROM perron.run_events WHERE event = 'end'")
+            assert {row["run_id"] for row in ends} == {run.run_id for run in runs}
+            assert len(ends) == len(runs)
+        finally:
+            await deployment.close()
+            await proxy.close()
 
 
 def executions(platform: Platform) -> list[Execution]:

@@ -11,7 +11,7 @@ import pytest
 from perron import clock
 from perron.caller import Caller
 from perron.database.engine import Database
-from perron.ids import WorkerId, new_id
+from perron.ids import WorkerId, new_id, process_of
 from perron.models.worker import Worker
 from perron.repositories.worker import WorkerRepository
 
@@ -57,7 +57,7 @@ async def test_only_the_dead_are_buried(database: Database) -> None:
 
 async def test_only_connections_that_hold_rows_are_ended(database: Database, database_url: str) -> None:
     worker_id = await make_worker(database, beat_age_s=60)
-    name = f"perron {worker_id}"
+    name = f"perron {process_of(worker_id)}"
 
     with (
         psycopg.connect(database_url, application_name="perron other") as other,

@@ -11,7 +11,7 @@ from tests.runtime.conftest import Rows, put_checkpoint, waits_for_a_lock
 
 from perron import clock
 from perron.caller import Caller
-from perron.ids import RunId, ThreadId
+from perron.ids import RunId, ThreadId, process_of
 from perron.models.worker import Worker
 from perron.repositories.run import RunRepository
 from perron.runtime.claim import claim, release
@@ -178,7 +178,7 @@ async def test_a_dead_worker_that_holds_the_row_loses_its_connection(
     dead = await rows.make_worker(beat_age_s=60)
     run_id = await rows.make_run(tenant=tenant, status="running", epoch=1, worker_id=dead)
 
-    with psycopg.connect(database_url, application_name=f"perron {dead}") as stopped:
+    with psycopg.connect(database_url, application_name=f"perron {process_of(dead)}") as stopped:
         stopped.execute("SELECT perron.fence(%s, 1)", [run_id])
         assert await rows.claim(run_id) is None
         with pytest.raises(psycopg.OperationalError):
@@ -193,7 +193,7 @@ async def test_a_live_worker_that_holds_the_row_keeps_its_connection(rows: Rows,
     live = await rows.make_worker()
     run_id = await rows.make_run(status="running", epoch=1, worker_id=live)
 
-    with psycopg.connect(database_url, application_name=f"perron {live}") as busy:
+    with psycopg.connect(database_url, application_name=f"perron {process_of(live)}") as busy:
         busy.execute("SELECT perron.fence(%s, 1)", [run_id])
         assert await rows.claim(run_id) is None
         assert busy.execute("SELECT 1").fetchone() == (1,)

@@ -24,6 +24,16 @@ def new_id() -> UUID:
     return uuid7()
 
 
+def next_worker_id(worker_id: WorkerId) -> WorkerId:
+    """Return the id under which the same process registers anew: only its last four digits are others."""
+    return WorkerId(UUID(int=worker_id.int & ~0xFFFF | (worker_id.int + 1) & 0xFFFF))
+
+
+def process_of(worker_id: WorkerId | UUID) -> str:
+    """Return what all worker ids of one process have in common; its connections are known by it."""
+    return str(worker_id)[:-4]
+
+
 def system_assistant_id(graph_id: str) -> AssistantId:
     """Return the id of an agent's system assistant, the same as every LangGraph server gives it."""
     return AssistantId(uuid5(_ASSISTANTS, graph_id))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import os
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -10,7 +9,6 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 import structlog
-from langgraph.store.postgres.aio import AsyncPostgresStore
 
 from perron.caller import Caller
 from perron.configuration import PlatformSettings, read_toml
@@ -22,7 +20,7 @@ from perron.database.embedded.server import EmbeddedServer
 from perron.database.engine import Database
 from perron.database.partitions import ensure_partitions
 from perron.database.url import DatabaseUrl
-from perron.ids import WorkerId, new_id
+from perron.ids import WorkerId, new_id, process_of
 from perron.integrations.connections.configured import ConfiguredConnections
 from perron.integrations.connections.connections import Connections
 from perron.integrations.host import Integrations
@@ -34,6 +32,7 @@ from perron.plugins.registry import Registry
 from perron.runtime.checkpoint_log import CheckpointLog
 from perron.runtime.events import Bells, EventLog
 from perron.runtime.execution import Services
+from perron.runtime.store import GraphStore
 from perron.services.setting import SettingService
 
 log = structlog.get_logger(__name__)
@@ -51,7 +50,8 @@ class Opened:
     """Past a transaction pooler."""
     is_embedded: bool
     worker_id: WorkerId
-    """For a worker of this process: its connections carry it, so that others can end them when it is dead."""
+    """The first one of a worker of this process. Connections carry what the later ones have in common with it, so
+    that others can end them when the worker is dead."""
 
 
 @asynccontextmanager
@@ -90,7 +90,7 @@ async def _open_on(
     settings: PlatformSettings, registry: Registry, url: DatabaseUrl, direct_url: DatabaseUrl, *, is_embedded: bool
 ) -> AsyncIterator[Opened]:
     worker_id = WorkerId(new_id())
-    application_name = f"perron {worker_id}"
+    application_name = f"perron {process_of(worker_id)}"
     database = Database(
         url,
         schema=settings.database_schema,
@@ -123,8 +123,8 @@ async def _open_on(
             application_name=application_name,
         )
         stack.push_async_callback(pool.close)
-        store = AsyncPostgresStore(pool)
-        stack.push_async_callback(_close_store, store)
+        store = GraphStore(pool)
+        stack.push_async_callback(store.close)
         keys = KeyRing.from_settings(settings, embedded=is_embedded)
         connections = Connections(database, keys, ConfiguredConnections(os.environ, read_toml()))
         versions = {key: source.version for key, source in registry.integration_sources.items()}
@@ -155,11 +155,3 @@ async def _open_on(
             is_embedded=is_embedded,
             worker_id=worker_id,
         )
-
-
-async def _close_store(store: AsyncPostgresStore) -> None:
-    # It batches from a task of its own, which its finaliser would leave to the garbage collector.
-    task = getattr(store, "_task", None)
-    if isinstance(task, asyncio.Task):
-        task.cancel()
-        await asyncio.wait([task])

@@ -7,6 +7,7 @@ from uuid import UUID
 
 from sqlalchemy import ColumnElement, delete, func, select, text, update
 
+from perron.ids import process_of
 from perron.models.worker import Worker
 from perron.repositories.base import BaseRepository
 
@@ -53,7 +54,7 @@ class WorkerRepository(BaseRepository[Worker]):
         )
 
     async def terminate_backends(self, worker_id: UUID) -> int:
-        """End the connections of a dead worker that still hold locks of rows; return how many there were.
+        """End the connections of a dead worker's process that still hold locks of rows; return their number.
 
         Those that only read may be of use: the process may live and have registered anew.
         """
@@ -63,4 +64,4 @@ class WorkerRepository(BaseRepository[Worker]):
             "SELECT 1 FROM pg_locks l WHERE l.pid = a.pid AND l.granted"
             " AND l.mode IN ('RowShareLock', 'RowExclusiveLock'))"
         )
-        return int((await self.session.execute(query, {"name": f"%{worker_id}%"})).scalar_one())
+        return int((await self.session.execute(query, {"name": f"%{process_of(worker_id)}%"})).scalar_one())

@@ -13,7 +13,7 @@ import structlog
 from perron import clock, failpoints
 from perron.database.silence import cut
 from perron.errors import LeaseLostError
-from perron.ids import WorkerId
+from perron.ids import WorkerId, process_of
 from perron.repositories.worker import BEAT
 
 log = structlog.get_logger(__name__)
@@ -97,7 +97,7 @@ class Lease:
             autocommit=True,
             connect_timeout=timeout_s,
             tcp_user_timeout=timeout_s * 1000,
-            application_name=f"perron beat {self.worker_id}",
+            application_name=f"perron beat {process_of(self.worker_id)}",
         ) as connection:
             while not self._stopped.is_set():
                 sent_at = clock.boot_s()

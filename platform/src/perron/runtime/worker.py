@@ -17,7 +17,7 @@ from perron.caller import Caller
 from perron.database.outage import is_outage
 from perron.database.partitions import ensure_partitions
 from perron.errors import DatabaseUnavailableError
-from perron.ids import RunId, ThreadId, WorkerId, new_id
+from perron.ids import RunId, ThreadId, WorkerId, next_worker_id
 from perron.models.worker import Worker as WorkerRow
 from perron.repositories.run import RunRepository
 from perron.repositories.worker import WorkerRepository
@@ -42,7 +42,7 @@ class Worker:
 
     def __init__(self, shared: Services, *, conninfo: str, worker_id: WorkerId) -> None:
         self._shared = shared
-        self._first_id: WorkerId | None = worker_id
+        self._next_id = worker_id
         self._conninfo = conninfo
         self._executions: dict[RunId, Execution] = {}
         self._tasks: dict[RunId, asyncio.Task[Outcome | None]] = {}
@@ -140,7 +140,7 @@ class Worker:
 
     async def _register(self) -> None:
         settings = self._shared.settings
-        worker_id, self._first_id = self._first_id or WorkerId(new_id()), None
+        worker_id, self._next_id = self._next_id, next_worker_id(self._next_id)
         sent_at = clock.boot_s()
         async with self._shared.database.begin() as session:
             await WorkerRepository(session, Caller.system()).create(
@@ -176,13 +176,16 @@ class Worker:
         self.nudge()
 
     def _out(self, worker_id: WorkerId) -> None:
-        """The database cannot be reached, and others may act for this worker's runs now: stop their graphs."""
+        """The database cannot be reached, and others may act for this worker's runs now: stop their graphs.
+
+        Should nobody have taken them when it is back, they are strays.
+        """
         if self._lease is None or self._lease.worker_id != worker_id or self._lease.is_held:
             return  # it was reached meanwhile
         for run_id, execution in self._executions.items():
-            if not execution.has_stopped and not execution.is_cut_off:
-                execution.is_cut_off = True
-                self._tasks[run_id].cancel()
+            task = self._tasks[run_id]
+            if not execution.has_stopped and not task.cancelling():
+                task.cancel()
 
     async def _poll(self) -> None:
         while not self._is_draining:  # besides the cancel, which a driver may swallow
