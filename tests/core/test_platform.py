@@ -10,6 +10,7 @@ import pytest
 from langgraph.types import Command, Send, interrupt
 from tests.conftest import Deployment, State, chain
 
+from perron.caller import Caller
 from perron.errors import AgentNotFoundError, InvalidInputError, RunFailedError, RunNotFoundError
 
 
@@ -75,21 +76,23 @@ async def test_of_two_platforms_each_takes_what_the_other_has_no_room_for(deploy
 
 
 async def test_no_more_runs_execute_than_a_platform_has_room_for(deployment: Deployment) -> None:
-    at_once = most = 0
+    at_once: list[int] = []
+    both = asyncio.Barrier(2)
 
     async def count(state: State) -> State:
-        nonlocal at_once, most
-        at_once += 1
-        most = max(most, at_once)
-        await asyncio.sleep(0.01)
-        at_once -= 1
+        worker = platform._worker
+        assert worker is not None
+        await both.wait()
+        await worker._claim_due()  # a look for more, while these two execute
+        at_once.append(len(worker._executions))
+        await both.wait()
         return {}
 
     platform = await deployment.open(chain(count), concurrency=2)
 
     await asyncio.gather(*(platform.run("agent", {"text": ""}) for _ in range(8)))
 
-    assert most == 2
+    assert at_once == [2] * 8
 
 
 async def test_a_run_that_waits_is_answered_and_goes_on(deployment: Deployment) -> None:
@@ -313,3 +316,15 @@ async def test_the_values_of_variables_are_not_logged(
     assert run.status == "error"
     assert "run_failed" in logged.out + logged.err
     assert "canary-secret" not in logged.out + logged.err
+
+
+async def test_what_is_set_in_the_database_counts_when_a_platform_opens(deployment: Deployment) -> None:
+    before = await deployment.open(chain(greet))
+    await before.live_settings.set(Caller.system(), "input_max_bytes", 20)
+
+    platform = await deployment.open(chain(greet))
+
+    assert platform.settings.input_max_bytes == 20
+    with pytest.raises(InvalidInputError, match="the most is 20"):
+        await platform.run("agent", {"text": "a name of more than 20 bytes"})
+    assert (await before.run("agent", {"text": "a name of more than 20 bytes"})).status == "success"

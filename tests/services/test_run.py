@@ -10,7 +10,7 @@ from uuid import UUID, uuid4
 import pytest
 from langchain_core.runnables import RunnableLambda
 from langgraph.graph import END, START, StateGraph
-from langgraph.types import interrupt
+from langgraph.types import Command, interrupt
 from tests.conftest import Deployment
 from typing_extensions import TypedDict
 
@@ -172,6 +172,24 @@ async def test_a_pending_run_is_cancelled_at_once(line: Platform) -> None:
     assert [event.event async for event in line.follow(first.run_id)] == ["end"]
 
 
+async def test_the_answers_of_a_run_that_was_cancelled_in_line_can_be_given_again(deployment: Deployment) -> None:
+    first = await deployment.open(agent(ask))
+    waiting = await first.run("agent", {"text": "hi"})
+    await first.close()
+    line = await deployment.open(agent(ask), worker=False)
+    run_id = await line.submit("agent", Command(resume="yes"), thread_id=waiting.thread_id)
+    [answered] = await line.asks.search(line.caller, state=None)
+
+    await line.cancel(run_id)
+
+    [reopened] = await line.asks.search(line.caller, state=None)
+    assert (answered.state, reopened.state) == ("answered", "open")
+    assert (await line.threads.get(line.caller, waiting.thread_id)).status == "interrupted"
+    platform = await deployment.open(agent(ask))
+    run = await platform.resume(waiting.thread_id, {reopened.ask_id: Answer("respond", "no")})
+    assert (run.status, run.output) == ("success", {"text": "no"})
+
+
 async def test_a_run_that_was_given_back_can_be_cancelled(line: Platform, deployment: Deployment) -> None:
     run = await line.runs.create(ANN, body())
     await deployment.sql("UPDATE perron.runs SET epoch = 2")
@@ -217,6 +235,27 @@ async def test_a_failed_run_is_retried_from_where_it_stopped(deployment: Deploym
     assert run.thread_id == failed.thread_id
     retried = await platform.runs.get(platform.caller, run.run_id)
     assert retried.metadata_["retry_of"] == str(failed.run_id)
+
+
+async def test_a_retry_of_a_resume_asks_once_more(deployment: Deployment) -> None:
+    answers: list[str] = []
+
+    def ask_and_fail(state: State) -> State:
+        answers.append(str(interrupt({"question": "really?"})))
+        if len(answers) == 1:
+            raise RuntimeError("not yet")
+        return {"text": answers[-1]}
+
+    platform = await deployment.open(agent(ask_and_fail))
+    waiting = await platform.run("agent", {"text": "hi"})
+    failed = await waiting.waiting[0].respond("yes")
+
+    retried = await platform.retry(failed.run_id)
+
+    assert (failed.status, retried.status) == ("error", "success")
+    [again] = retried.waiting
+    run = await again.respond("no")
+    assert (run.output, answers) == ({"text": "no"}, ["yes", "no"])
 
 
 async def test_a_run_that_was_cancelled_before_its_start_is_retried_with_its_input(deployment: Deployment) -> None:
