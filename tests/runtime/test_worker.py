@@ -311,18 +311,13 @@ async def test_a_cancel_that_comes_while_a_run_ends_is_too_late(deployment: Depl
     assert (run.status, run.output) == ("success", {"text": "hi passed"})
 
 
-@pytest.mark.parametrize("state", ["40P01", "55P03"], ids=["deadlock", "lock_timeout"])
-async def test_an_end_that_the_database_refuses_for_a_moment_is_written_again(
-    deployment: Deployment, state: str
-) -> None:
-    async def node(state: State) -> State:
-        return {"text": "done"}
-
+async def refuse_ends(deployment: Deployment, *, times: int, state: str) -> None:
+    """Let the database refuse the next ends of runs with an SQLSTATE."""
     await deployment.sql("CREATE SEQUENCE perron.ends")  # what it has given out outlives a rollback
     await deployment.sql(f"""
         CREATE FUNCTION perron.refuse() RETURNS trigger LANGUAGE plpgsql AS $$
         BEGIN
-            IF NEW.status = 'success' AND nextval('perron.ends') = 1 THEN
+            IF NEW.status IN ('success', 'error', 'timeout') AND nextval('perron.ends') <= {times} THEN
                 RAISE EXCEPTION 'not now' USING ERRCODE = '{state}';
             END IF;
             RETURN NEW;
@@ -331,12 +326,36 @@ async def test_an_end_that_the_database_refuses_for_a_moment_is_written_again(
     await deployment.sql(
         "CREATE TRIGGER refuse BEFORE UPDATE ON perron.runs FOR EACH ROW EXECUTE FUNCTION perron.refuse()"
     )
+
+
+@pytest.mark.parametrize("state", ["40P01", "55P03"], ids=["deadlock", "lock_timeout"])
+async def test_an_end_that_the_database_refuses_for_a_moment_is_written_again(
+    deployment: Deployment, state: str
+) -> None:
+    async def node(state: State) -> State:
+        return {"text": "done"}
+
+    await refuse_ends(deployment, times=1, state=state)
     platform = await deployment.open(chain("agent", node))
 
     run = await platform.run("agent", {"text": ""})
 
     assert (run.status, run.output) == ("success", {"text": "done"})
     assert await deployment.sql("SELECT last_value FROM perron.ends") == [{"last_value": 2}]
+
+
+async def test_a_run_that_cannot_be_ended_here_is_given_back_as_an_attempt(deployment: Deployment) -> None:
+    async def node(state: State) -> State:
+        await asyncio.Event().wait()
+        return {}
+
+    await refuse_ends(deployment, times=2, state="P0001")  # the error that stands for the end as well
+    platform = await deployment.open(chain("agent", node), run_timeout_s=0.01)
+
+    run = await platform.run("agent", {"text": ""})
+
+    assert run.status == "timeout"
+    assert await deployment.sql("SELECT attempt FROM perron.runs") == [{"attempt": 2}]
 
 
 async def test_a_node_that_raises_a_cancellation_of_its_own_fails_its_run(deployment: Deployment) -> None:

@@ -237,7 +237,7 @@ async def test_a_failed_run_is_retried_from_where_it_stopped(deployment: Deploym
     assert retried.metadata_["retry_of"] == str(failed.run_id)
 
 
-async def test_a_retry_of_a_resume_asks_once_more(deployment: Deployment) -> None:
+async def test_a_retry_of_a_resume_whose_node_failed_has_its_answer(deployment: Deployment) -> None:
     answers: list[str] = []
 
     def ask_and_fail(state: State) -> State:
@@ -250,12 +250,26 @@ async def test_a_retry_of_a_resume_asks_once_more(deployment: Deployment) -> Non
     waiting = await platform.run("agent", {"text": "hi"})
     failed = await waiting.waiting[0].respond("yes")
 
-    retried = await platform.retry(failed.run_id)
+    run = await platform.retry(failed.run_id)
 
-    assert (failed.status, retried.status) == ("error", "success")
+    assert (failed.status, run.status, run.output) == ("error", "success", {"text": "yes"})
+
+
+async def test_a_retry_of_a_resume_that_always_died_asks_once_more(deployment: Deployment) -> None:
+    first = await deployment.open(agent(ask))
+    waiting = await first.run("agent", {"text": "hi"})
+    await first.close()
+    line = await deployment.open(agent(ask), worker=False)
+    run_id = await line.submit("agent", Command(resume="yes"), thread_id=waiting.thread_id)
+    await deployment.sql("UPDATE perron.runs SET epoch = 3, attempt = 3 WHERE run_id = %s", run_id)
+    platform = await deployment.open(agent(ask))
+    failed = await platform.join(run_id)
+
+    retried = await platform.retry(run_id)
+
     [again] = retried.waiting
-    run = await again.respond("no")
-    assert (run.output, answers) == ({"text": "no"}, ["yes", "no"])
+    assert (failed.status, again.question) == ("error", "really?")
+    assert (await again.respond("no")).output == {"text": "no"}
 
 
 async def test_a_run_that_was_cancelled_before_its_start_is_retried_with_its_input(deployment: Deployment) -> None:

@@ -134,6 +134,7 @@ class Worker:
         if task.cancelled():
             return
         if (exc := task.exception()) is not None:
+            self._broken.add(run_id)
             log.error("execution_failed", run_id=str(run_id), exc_info=exc)
         elif (outcome := task.result()) is None or outcome.has_successor:
             self.nudge()

@@ -167,7 +167,8 @@ class RunService:
             raise RunEndedError(f"The run {run_id} has succeeded: there is nothing to retry.", run_id=str(run_id))
         kwargs = run.kwargs
         command = {**(kwargs.get("command") or {})}
-        # Answers are read from their asks' rows; those of an author's `interrupt()` are asked for once more.
+        # Answers are read from their asks' rows. Those of an author's `interrupt()` LangGraph has kept when their
+        # node came to an end, be it a bad one; otherwise they are asked for once more.
         command.pop("resume", None)
         is_told = run.input_applied or not any(value is not None for value in command.values())
         return RunCreate(
