@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import date, timedelta
+from decimal import Decimal
+from enum import Enum
+from pathlib import Path
 from typing import Any, NamedTuple
+from uuid import UUID
 
 import pytest
+from langchain_core.documents import Document
 from langchain_core.messages import AIMessage
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from langgraph.types import Interrupt, Send
@@ -83,3 +89,26 @@ def test_only_what_postgresql_refuses_is_replaced() -> None:
 
     assert fit == {"nul": "a\ufffd", "half": "\ufffdb", "nan": None, "text": "Zürich", "n": 1.5, "list": inner}
     assert fit["list"] is inner
+
+
+class Color(Enum):
+    RED = "red"
+
+
+@pytest.mark.parametrize(
+    ("value", "back"),
+    [
+        *((value, value) for value in (b"raw", {1}, date(2026, 1, 2), UUID(int=1), Decimal("1.5"), Path("/a"))),
+        *((value, value) for value in (timedelta(1), AIMessage("hi"), Document(page_content="text"))),
+        (Parcel(3), {"weight": 3}),
+        (Label(text="fragile"), {"text": "fragile"}),
+        (Size(3), {"height": 3}),
+        (Color.RED, "red"),
+        ((1, 2), [1, 2]),
+    ],
+)
+def test_what_an_undeclared_value_comes_back_as(value: Any, back: Any) -> None:
+    """As the how-to for agents tells it."""
+    read = STRICT.loads_typed(STRICT.dumps_typed({"value": value}))["value"]
+
+    assert (type(read), read) == (type(back), back)
