@@ -24,7 +24,7 @@ from perron.cli.main import main
 
 SCRIPT = Path(sysconfig.get_path("scripts")) / ("perron.exe" if sys.platform == "win32" else "perron")
 KEY = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="
-GRAPHS = ("echo", "failing", "asking", "asking_twice", "waiting", "blocking", "two_steps", "talk")
+GRAPHS = ("echo", "failing", "asking", "asking_twice", "approving", "waiting", "blocking", "two_steps", "talk")
 
 
 @dataclass(frozen=True)

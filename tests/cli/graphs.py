@@ -12,6 +12,8 @@ from langgraph.graph import END, START, StateGraph
 from langgraph.graph.message import add_messages
 from langgraph.types import interrupt
 
+from perron import approve
+
 
 class State(TypedDict, total=False):
     text: str
@@ -34,6 +36,10 @@ def ask(state: State) -> State:
 
 def ask_twice(state: State) -> State:
     return {"said": [interrupt("first?"), interrupt("second?")]}
+
+
+async def approve_refund(state: State) -> State:
+    return {"said": await approve("Refund?", args={"payment": "p1", "cents": 9_000})}
 
 
 async def wait(state: State) -> State:
@@ -77,6 +83,7 @@ echo = _one(answer)
 failing = _one(fail)
 asking = _one(ask)
 asking_twice = _one(ask_twice)
+approving = _one(approve_refund)
 waiting = _one(wait)
 blocking = _one(block)
 two_steps = (

@@ -163,6 +163,27 @@ def test_bad_usage_is_one_sentence_and_ends_with_2(cli: CommandLine, arguments: 
     assert done.out == ""
 
 
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        ("nonsense", "--value is no JSON"),
+        ('"nonsense"', "takes an object with the fields cents, payment"),
+        ('{"payment": "p1", "cnts": 5}', "unknown field 'cnts'. Did you mean 'cents'"),
+        ('{"payment": "p1", "cents": "5"}', "does not fit at cents: it takes a number, not a text"),
+    ],
+)
+def test_an_edit_that_does_not_fit_leaves_the_ask_as_it_was(cli: CommandLine, value: str, said: str) -> None:
+    ask = cli("run", "approving", "-i", TEXT, "--json").json["waiting"][0]["id"]
+
+    refused = cli("answer", ask, "--decision", "edit", "--value", value)
+
+    assert refused.code == 2
+    assert said in refused.err
+    assert refused.err.count("\n") == 1
+    edited = cli("answer", ask, "--decision", "edit", "--value", '{"payment": "p1", "cents": 5}', "--json")
+    assert edited.json["output"]["said"] == {"payment": "p1", "cents": 5}
+
+
 def test_an_unknown_ask_is_refused(cli: CommandLine) -> None:
     done = cli("answer", str(uuid4()), "--approve")
 

@@ -73,12 +73,20 @@ class Process:
 
     async def result(self) -> dict[str, Any]:
         """Return what it has to say at its end."""
-        line = await self._read()
-        assert line, f"it was killed:\n{self.log.read_text()[-2000:]}"
-        said: dict[str, Any] = json.loads(line)
+        said = await self._last_words()
         assert "result" in said, said
         result: dict[str, Any] = said["result"]
         return result
+
+    async def failure(self) -> str:
+        """Return the error that it ends with."""
+        return str((await self._last_words())["failure"])
+
+    async def _last_words(self) -> dict[str, Any]:
+        line = await self._read()
+        assert line, f"it was killed:\n{self.log.read_text()[-2000:]}"
+        said: dict[str, Any] = json.loads(line)
+        return said
 
     async def _read(self) -> bytes:
         try:

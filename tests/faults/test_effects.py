@@ -114,11 +114,12 @@ async def test_the_result_that_a_person_gives_is_the_calls(stage: Stage, do: str
     (ask,) = (await stage.resume())["asks"]
     given = {"id": "m-7", "to": ADDRESS, "text": "Sent.", "created_at": "2026-01-01T00:00:00Z"}
 
-    (again,) = (await stage.answer(ask, "give_result", {"id": "m-7"}))["asks"]
-    run = await stage.answer(again, "give_result", given)
+    misfit = {ask["id"]: {"decision": "give_result", "value": {"id": "m-7"}}}
+    refused = await (await stage.answering(misfit)).failure()
+    run = await stage.answer(ask, "give_result", given)
 
     assert ask["decisions"] == ["give_result", "send", "abort"]
-    assert "does not fit" in again["question"]
+    assert "does not fit: 'to' is a required property" in refused
     assert run["output"]["result"] == given
     assert await stage.counts() == {"message": 1}
 

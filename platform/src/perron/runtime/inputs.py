@@ -72,7 +72,7 @@ def _check(name: str, declared: Declared, given: Any) -> None:
         return
     if not isinstance(given, dict):
         raise InvalidInputError(
-            f"The input of agent {name!r} is an object with the fields {fields}, not {_kind(given)}."
+            f"The input of agent {name!r} is an object with the fields {fields}, not {kind_of(given)}."
         )
     for field in declared.required:
         if field not in given:
@@ -92,5 +92,7 @@ def _check(name: str, declared: Declared, given: Any) -> None:
                 ) from None
 
 
-def _kind(value: Any) -> str:
-    return {str: "a text", list: "an array", bool: "a truth value"}.get(type(value), "a number")
+def kind_of(value: Any) -> str:
+    """Name the JSON type of a value, for a sentence; whole and broken numbers are one type."""
+    kinds = {str: "a text", list: "an array", dict: "an object", bool: "a truth value", type(None): "null"}
+    return kinds.get(type(value), "a number")

@@ -7,6 +7,7 @@ from typing import Any
 
 from perron.errors import InvalidInputError, nearest
 from perron.models.ask import Ask
+from perron.services.answer_value import check_value
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,10 +18,10 @@ class Answer:
     value: Any = None
 
     def check(self, ask: Ask) -> None:
-        """Refuse a decision that this ask does not offer.
+        """Refuse a decision that this ask does not offer, and a value that does not fit it.
 
         Raises:
-            InvalidInputError: The message names those that it offers.
+            InvalidInputError: The message names the decisions that it offers, or the field that does not fit.
         """
         if self.decision not in ask.decisions:
             hint = nearest(self.decision, ask.decisions)
@@ -30,6 +31,8 @@ class Answer:
             )
         if self.decision in ("edit", "give_result") and self.value is None:
             raise InvalidInputError(f"The decision {self.decision!r} needs a value.", ask_id=str(ask.ask_id))
+        if _is_ours(ask) and self.decision in ("edit", "give_result", "respond"):
+            check_value(ask, self.decision, self.value)
 
 
 def from_resume(ask: Ask, value: Any) -> Answer:
