@@ -57,6 +57,19 @@ def test_a_thread_goes_on(cli: CommandLine) -> None:
     assert [run["thread_id"] for run in cli("runs", "list", "--json").json] == [thread, thread]
 
 
+def test_a_thread_that_there_is_not_is_made_only_on_request(cli: CommandLine) -> None:
+    thread = str(uuid4())
+
+    refused = cli("run", "echo", "-i", TEXT, "--thread", thread)
+    threads = cli("threads", "list", "--json").json
+    made = cli("run", "echo", "-i", TEXT, "--thread", thread, "--if-not-exists", "create", "--json")
+
+    assert refused.code == 2
+    assert f"There is no thread {thread}" in refused.err
+    assert threads == []
+    assert (made.code, made.json["thread_id"]) == (0, thread)
+
+
 def test_a_failed_run_ends_with_1_and_says_why(cli: CommandLine) -> None:
     done = cli("run", "failing", "-i", TEXT)
 
@@ -149,6 +162,8 @@ def test_an_answer_that_does_not_fit_is_refused(cli: CommandLine, arguments: lis
         (["echo", "-i", TEXT, "--stream", "vlaues"], "Did you mean 'values'?"),
         (["echo", "-i", TEXT, "--thread", "abc"], "'abc' is no thread id"),
         (["echo", "-i", TEXT, "--inptu", "x"], "--inptu"),
+        (["echo", "-i", TEXT, "--if-not-exists", "crate"], "takes create or reject, not 'crate'"),
+        (["echo"], "The agent 'echo' starts a thread with an input, and there is none: give --input"),
     ],
 )
 def test_bad_usage_is_one_sentence_and_ends_with_2(cli: CommandLine, arguments: list[str], said: str) -> None:
@@ -233,7 +248,8 @@ def test_the_next_run_of_a_thread_takes_over_what_a_killed_process_left(cli: Com
     cli.set("PERRON_LEASE_S", "2")
     file = cli.directory / "order"
     thread = str(uuid4())
-    with script.start("run", "waiting", "-i", json.dumps({"text": str(file)}), "--thread", thread) as process:
+    given = ("-i", json.dumps({"text": str(file)}), "--thread", thread, "--if-not-exists", "create")
+    with script.start("run", "waiting", *given) as process:
         _wait_for(file.with_suffix(".begun"))
         while not _steps(cli, thread):
             assert process.poll() is None

@@ -70,7 +70,12 @@ async def perform(request: dict[str, Any]) -> dict[str, Any]:
             connection = await platform.connections.add(platform.caller, "desk", request["credentials"])
             return {"account": connection.account_id}
         if "options" in request:
-            run = await platform.run(request["agent"], thread_id=request["thread_id"], **request["options"])
+            run = await platform.run(
+                request["agent"],
+                thread_id=request["thread_id"],
+                if_not_exists="create",
+                **request["options"],
+            )
         elif "answers" in request:
             answers = {UUID(ask): Answer(**answer) for ask, answer in request["answers"].items()}
             run = await platform.resume(request["thread_id"], answers)

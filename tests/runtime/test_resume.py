@@ -80,7 +80,10 @@ async def test_input_is_applied_once(deployment: Deployment) -> None:
     for times in (1, 2):
         async with killed_in(trap, deployment, platform):
             run_id = await platform.submit(
-                "agent", {"log": ["input"]}, thread_id="01900000-0000-7000-8000-000000000001"
+                "agent",
+                {"log": ["input"]},
+                thread_id="01900000-0000-7000-8000-000000000001",
+                if_not_exists="create",
             )
         run = await platform.join(run_id)
 

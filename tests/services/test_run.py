@@ -88,7 +88,9 @@ async def test_runs_of_a_thread_are_numbered(line: Platform) -> None:
 async def test_runs_on_a_thread_id_that_is_new_to_all_of_them_share_the_thread(line: Platform) -> None:
     thread_id = uuid4()
 
-    runs = await asyncio.gather(*(line.runs.create(ANN, body(thread_id=thread_id)) for _ in range(4)))
+    runs = await asyncio.gather(
+        *(line.runs.create(ANN, body(thread_id=thread_id, if_not_exists="create")) for _ in range(4))
+    )
 
     assert sorted(run.seq for run in runs) == [1, 2, 3, 4]
     assert {run.thread_id for run in runs} == {thread_id}
@@ -96,7 +98,7 @@ async def test_runs_on_a_thread_id_that_is_new_to_all_of_them_share_the_thread(l
 
 async def test_of_runs_that_start_at_once_on_a_new_thread_one_starts(line: Platform) -> None:
     worker_id = WorkerId(new_id())
-    on_thread = body(thread_id=uuid4())
+    on_thread = body(thread_id=uuid4(), if_not_exists="create")
 
     runs = await asyncio.gather(*(line.runs.create(ANN, on_thread, worker_id=worker_id) for _ in range(4)))
 
@@ -140,7 +142,27 @@ async def test_what_does_not_exist_is_named(line: Platform) -> None:
     with pytest.raises(NotFoundError):
         await line.runs.create(ANN, body(assistant_id=str(uuid4())))
     with pytest.raises(ThreadNotFoundError):
-        await line.runs.create(ANN, body(thread_id=uuid4(), if_not_exists="reject"))
+        await line.runs.create(ANN, body(thread_id=uuid4()))
+
+
+@pytest.mark.parametrize("nothing", [{}, {"command": {}}, {"command": {"resume": None}}])
+async def test_a_thread_does_not_start_without_input(line: Platform, nothing: dict[str, Any]) -> None:
+    thread = await line.threads.create(ANN)
+
+    for where in ({}, {"thread_id": thread.thread_id}, {"thread_id": uuid4(), "if_not_exists": "create"}):
+        with pytest.raises(InvalidInputError, match="give --input"):
+            await line.runs.create(ANN, body(input=None, **nothing, **where))
+
+    assert await line.runs.search(ANN) == []
+    assert [row.thread_id for row in await line.threads.search(ANN)] == [thread.thread_id]
+
+
+async def test_a_run_without_input_may_wait_behind_the_one_that_has_it(line: Platform) -> None:
+    first = await line.runs.create(ANN, body())
+
+    second = await line.runs.create(ANN, body(input=None, thread_id=first.thread_id))
+
+    assert (second.seq, second.status) == (2, "pending")
 
 
 async def test_an_input_that_is_too_large_is_refused(deployment: Deployment) -> None:

@@ -16,12 +16,13 @@ from perron.cli.session import execute
 from perron.cli.stream import print_events
 from perron.core.platform import Platform
 from perron.core.result import RunResult
-from perron.errors import UnknownNameError
-from perron.schemas.run import StreamMode
+from perron.errors import InvalidInputError, UnknownNameError
+from perron.schemas.run import IfNotExists, StreamMode
 
 app = typer.Typer()
 
 _MODES = get_args(StreamMode)
+_IF_NOT_EXISTS = get_args(IfNotExists)
 
 
 @app.command()
@@ -31,6 +32,10 @@ def run(
         str | None, typer.Option("--input", "-i", metavar="JSON|@FILE|-", help="What the agent is given.")
     ] = None,
     thread: Annotated[str | None, typer.Option("--thread", metavar="ID", help="Go on with this thread.")] = None,
+    if_not_exists: Annotated[
+        str,
+        typer.Option("--if-not-exists", metavar="create|reject", help="When there is no thread with this id."),
+    ] = "reject",
     stream: Annotated[
         list[str] | None,
         typer.Option("--stream", metavar="MODE", help="Print events: values, updates, messages, custom, …"),
@@ -50,9 +55,12 @@ def run(
     given: dict[str, Any] = {
         "input": read_json(input_, option="input"),
         "thread_id": thread,
+        "if_not_exists": if_not_exists,
         "context": read_object(context, option="context"),
         "config": read_object(config, option="config"),
     }
+    if if_not_exists not in _IF_NOT_EXISTS:
+        raise InvalidInputError(f"--if-not-exists takes create or reject, not {if_not_exists!r}.")
     for mode in stream or ():
         if mode not in _MODES:
             raise UnknownNameError("stream mode", mode, _MODES)

@@ -8,6 +8,7 @@ from uuid import UUID
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
 
 StreamMode = Literal["values", "updates", "messages", "messages-tuple", "custom", "debug", "tasks", "checkpoints"]
+IfNotExists = Literal["create", "reject"]
 
 
 def _as_list(value: Any) -> Any:
@@ -41,7 +42,8 @@ class RunCreate(BaseModel):
     interrupt_after: Literal["*"] | list[str] | None = None
     checkpoint_id: str | None = None
     """Start from this checkpoint instead of the newest: a fork."""
-    if_not_exists: Literal["create", "reject"] = "create"
+    if_not_exists: IfNotExists = "reject"
+    """What to do about a `thread_id` that no thread has."""
     multitask_strategy: Literal["enqueue"] = "enqueue"
     after_seconds: float | None = Field(None, ge=0)
     priority: int = Field(0, ge=-5, le=5)

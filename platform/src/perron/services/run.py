@@ -66,7 +66,7 @@ class RunService:
 
         Raises:
             AgentNotFoundError, AssistantNotFoundError, ThreadNotFoundError: No such thing for this caller.
-            InvalidInputError: The input is too large, or an answer does not fit.
+            InvalidInputError: The input is too large, or there is none to start with; an answer does not fit.
             NotWaitingError: A resume of something that does not wait.
             ThreadBusyError: A resume while a run is active.
         """
@@ -250,6 +250,8 @@ class RunService:
         run.thread_id = thread.thread_id
         run.owner = thread.owner
         is_head = is_new or await runs.find_head_id(thread.thread_id) is None
+        if is_head and answers is None and not _says_something(body):
+            await self._need_state(session, run)
         closing = {}
         if not is_new and (answers is not None or resume is not None):
             if not is_head:
@@ -274,6 +276,15 @@ class RunService:
         await store_answers(session, caller, closing, run_id=run.run_id)
         return run
 
+    async def _need_state(self, session: Session, run: Run) -> None:
+        """Refuse a run without input on a thread where nothing has begun: its graph has nothing to go on with."""
+        checkpoints = CheckpointRepository(session, schema=self._settings.langgraph_schema)
+        if await checkpoints.find_latest(run.thread_id) is None:
+            raise InvalidInputError(
+                f"The agent {run.graph_id!r} starts a thread with an input, and there is none: give --input JSON, "
+                "in Python `input`."
+            )
+
     async def _thread(self, session: Session, caller: Caller, body: RunCreate) -> tuple[Thread, bool]:
         """Lock or make the thread of a run; say whether it is new."""
         threads = ThreadRepository(session, caller)
@@ -293,3 +304,9 @@ class RunService:
             # Made meanwhile, or somebody else's.
             return await threads.get(body.thread_id, lock=True), False
         return thread, True
+
+
+def _says_something(body: RunCreate) -> bool:
+    """Whether there is more to do than to go on where the thread stands."""
+    command = body.command.model_dump().values() if body.command else ()
+    return body.input is not None or any(value is not None for value in command)

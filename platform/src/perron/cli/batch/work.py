@@ -74,7 +74,11 @@ class Batch:
                 return
             try:
                 run_id = await self._platform.submit(
-                    self._agent, row.input, thread_id=thread_id, idempotency_key=self._key(row.number)
+                    self._agent,
+                    row.input,
+                    thread_id=thread_id,
+                    if_not_exists="create",
+                    idempotency_key=self._key(row.number),
                 )
             except InvalidInputError as exc:
                 self._results.add_refused(row.number, exc)

@@ -58,7 +58,8 @@ class Victim:
 async def perron_run(letter: Letter, thread_id: UUID, *, log: Path) -> AsyncIterator[Victim]:
     """Start `perron run triage` in a process of its own; it is gone at the end of the block."""
     script = Path(sysconfig.get_path("scripts")) / "perron"
-    arguments = ("run", "triage", "--thread", str(thread_id), "--input", json.dumps(letter.as_input))
+    thread = ("--thread", str(thread_id), "--if-not-exists", "create")
+    arguments = ("run", "triage", *thread, "--input", json.dumps(letter.as_input))
     async with _started((str(script), *arguments), log=log) as victim:
         yield victim
 
