@@ -315,6 +315,8 @@ async def test_answers_to_what_does_not_wait_are_refused(deployment: Deployment)
         await platform.resume(thread_id, {uuid4(): Answer("respond", 1)})
     with pytest.raises(InvalidInputError, match="respond"):
         await platform.resume(thread_id, {ask_id: Answer("approve")})
+    with pytest.raises(InvalidInputError, match="'f00d' is no ask id"):
+        await platform.resume(thread_id, {"f00d": Answer("respond", 1)})
     with pytest.raises(NotWaitingError):
         await platform.runs.create(
             platform.caller, body(thread_id=thread_id, input=None, command={"resume": {"0" * 32: 1}})
@@ -323,6 +325,15 @@ async def test_answers_to_what_does_not_wait_are_refused(deployment: Deployment)
     assert (await waiting.waiting[0].respond("yes")).output == {"text": "yes"}
     with pytest.raises(NotWaitingError):
         await waiting.waiting[0].respond("again")
+
+
+async def test_asks_are_named_by_text_too(deployment: Deployment) -> None:
+    platform = await deployment.open(agent(ask, "asking"))
+    waiting = await platform.run("asking", {"text": "hi"})
+
+    run = await platform.resume(str(waiting.thread_id), {str(waiting.waiting[0].id): Answer("respond", "yes")})
+
+    assert run.output == {"text": "yes"}
 
 
 async def test_of_two_answers_at_once_one_is_taken(deployment: Deployment) -> None:

@@ -36,7 +36,7 @@ from perron.runtime.state import ThreadStates
 from perron.runtime.worker import Worker
 from perron.schemas.run import RunCreate
 from perron.services.agent import AgentService
-from perron.services.answer import Answer
+from perron.services.answer import Answer, Answers
 from perron.services.ask import AskService
 from perron.services.call import CallService
 from perron.services.connection import ConnectionService
@@ -188,16 +188,17 @@ class Platform:
                 )
             yield Event(id=f"{row.epoch}-{row.n}", event=row.event, namespace=row.namespace, data=data)
 
-    async def resume(self, thread_id: UUID | str, answers: Mapping[UUID, Answer]) -> RunResult:
+    async def resume(self, thread_id: UUID | str, answers: Answers) -> RunResult:
         """Answer asks of a thread, by ask id, and run it on.
 
         Raises:
             NotWaitingError: One of them does not wait (any more).
-            InvalidInputError: A decision that an ask does not offer.
+            InvalidInputError: A decision that an ask does not offer, a value that does not fit, or no id.
         """
+        by_id = {_uuid(ask_id, "ask"): answer for ask_id, answer in answers.items()}
         thread = await self.threads.get(self.caller, _uuid(thread_id, "thread"))
         body = RunCreate(assistant_id=str(thread.metadata_.get("assistant_id")), thread_id=thread.thread_id)
-        return await self._finished(await self._put_in_line(body, answers=answers))
+        return await self._finished(await self._put_in_line(body, answers=by_id))
 
     async def retry(self, run_id: UUID | str) -> RunResult:
         """Run a failed or cancelled run on from where it stopped; of one that is in line, wait for the end."""

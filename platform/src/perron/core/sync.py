@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Generic, Protocol, Self, TypeVar
@@ -16,7 +16,7 @@ from langgraph.types import StateSnapshot
 from perron.core.event import Event
 from perron.core.result import EndedRun, RunResult, Waiting
 from perron.models.run import Run
-from perron.services.answer import Answer
+from perron.services.answer import Answers
 
 T = TypeVar("T")
 Id = UUID | str
@@ -44,7 +44,7 @@ class AsyncPlatform(Protocol):
     def follow(self, run_id: Id, *, after: str = "") -> AsyncIterator[Event]:
         """Yield a run's events."""
 
-    async def resume(self, thread_id: Id, answers: Mapping[UUID, Answer]) -> RunResult:
+    async def resume(self, thread_id: Id, answers: Answers) -> RunResult:
         """Answer asks."""
 
     async def retry(self, run_id: Id) -> RunResult:
@@ -141,7 +141,7 @@ class SyncPlatform(Generic[P]):
         """Yield a run's events, from the beginning or behind the event id `after`, until it ends."""
         return self._each(self.platform.follow(run_id, after=after))
 
-    def resume(self, thread_id: Id, answers: Mapping[UUID, Answer]) -> SyncRunResult:
+    def resume(self, thread_id: Id, answers: Answers) -> SyncRunResult:
         """Answer asks of a thread, by ask id, and run it on."""
         return self._result(self.platform.resume(thread_id, answers))
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+from uuid import UUID
 
 from perron.errors import InvalidInputError, nearest
 from perron.models.ask import Ask
@@ -33,6 +35,10 @@ class Answer:
             raise InvalidInputError(f"The decision {self.decision!r} needs a value.", ask_id=str(ask.ask_id))
         if _is_ours(ask) and self.decision in ("edit", "give_result", "respond"):
             check_value(ask, self.decision, self.value)
+
+
+Answers = Mapping[UUID, Answer] | Mapping[str, Answer]
+"""Answers by the ids of their asks."""
 
 
 def from_resume(ask: Ask, value: Any) -> Answer:
