@@ -48,6 +48,12 @@ def test_20_megabytes_of_hostile_text_come_through(cli: CommandLine) -> None:
     assert done.json["output"]["said"] is None
 
 
+def test_further_fields_may_come_along_with_the_input(cli: CommandLine) -> None:
+    given = {"text": "hello", "texts": 1, "customer": "ann"}
+
+    assert cli("run", "echo", "-i", json.dumps(given), "--json").json["output"]["text"] == "hello"
+
+
 def test_a_thread_goes_on(cli: CommandLine) -> None:
     thread = cli("run", "echo", "-i", TEXT, "--json").json["thread_id"]
 
@@ -163,6 +169,7 @@ def test_an_answer_that_does_not_fit_is_refused(cli: CommandLine, arguments: lis
         (["echo", "-i", TEXT, "--thread", "abc"], "'abc' is no thread id"),
         (["echo", "-i", TEXT, "--inptu", "x"], "--inptu"),
         (["echo", "-i", TEXT, "--if-not-exists", "crate"], "takes create or reject, not 'crate'"),
+        (["echo", "-i", '{"text": "x", "anwser": 1}'], "has the unknown field 'anwser'. Did you mean 'answer'?"),
         (["echo"], "The agent 'echo' starts a thread with an input, and there is none: give --input"),
     ],
 )

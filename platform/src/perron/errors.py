@@ -361,7 +361,7 @@ class Aborted(IntegrationError):  # noqa: N818
     code = "aborted"
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
-    """Return ` Did you mean …?`, or an empty string when nothing is near."""
-    matches = difflib.get_close_matches(name, list(known), n=3, cutoff=0.5)
+def nearest(name: str, known: Iterable[str], *, cutoff: float = 0.5) -> str:
+    """Return ` Did you mean …?`, or an empty string when nothing is near; `cutoff` is from 0 to 1, the same."""
+    matches = difflib.get_close_matches(name, list(known), n=3, cutoff=cutoff)
     return f" Did you mean {' or '.join(repr(m) for m in matches)}?" if matches else ""

@@ -18,6 +18,9 @@ from perron.runtime.graph import open_graph
 
 log = structlog.get_logger(__name__)
 
+_MISTYPED = 0.82
+"""How much a field's name has to be like a known one to be taken for it, from 0 to 1: `line3` is no `line2`."""
+
 
 @dataclass(frozen=True, slots=True)
 class Declared:
@@ -80,6 +83,10 @@ def _check(name: str, declared: Declared, given: Any) -> None:
             raise InvalidInputError(f"The input of agent {name!r} lacks the field {field!r}.{hint}", field=field)
     if given and not declared.fields & given.keys():
         raise InvalidInputError(f"The input of agent {name!r} has none of its fields: {fields}.")
+    for field in given.keys() - declared.fields:
+        # Other fields may come along and are dropped; one that was meant for ours would be lost.
+        if hint := nearest(str(field), declared.fields - given.keys(), cutoff=_MISTYPED):
+            raise InvalidInputError(f"The input of agent {name!r} has the unknown field {field!r}.{hint}")
     for field, adapter in declared.adapters.items():
         if field in given:
             try:
