@@ -24,6 +24,43 @@ def test_every_list_is_an_array_for_programs_and_more_than_nothing_for_people(cl
     assert shown.out.strip()
 
 
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["runs", "--status", "eror"], "There is no status 'eror' of runs. Did you mean 'error'"),
+        (["threads", "--status", "waiting"], "There are: idle, busy, interrupted, error."),
+        (["asks", "--kind", "aproval"], "There is no kind 'aproval' of asks. Did you mean 'approval'"),
+        (["calls", "--state", "donne"], "There is no state 'donne' of calls. Did you mean 'done'"),
+        (["settings", "--agent", "ehco"], "There is no agent 'ehco'. Did you mean 'echo'"),
+        (["settings", "--integration", "dsk"], "There is no integration 'dsk'"),
+    ],
+)
+def test_a_filter_that_nothing_can_have_is_refused(cli: CommandLine, arguments: list[str], said: str) -> None:
+    noun, *given = arguments
+
+    refused = cli(noun, "list", *given)
+
+    assert refused.code == 2
+    assert said in refused.err
+    assert refused.out == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["runs", "--status", "error", "--agent", "echo"], "No runs with status error and agent echo."),
+        (["threads", "--status", "busy"], "No threads with status busy."),
+        (["asks", "--kind", "approval"], "No open asks with kind approval."),
+        (["asks", "--kind", "approval", "--all"], "No asks with kind approval."),
+        (["calls", "--operation", "desk.refund"], "No calls with operation desk.refund."),
+    ],
+)
+def test_an_empty_list_says_what_was_looked_for(cli: CommandLine, arguments: list[str], said: str) -> None:
+    noun, *given = arguments
+
+    assert cli(noun, "list", *given).out == f"{said}\n"
+
+
 def test_agents_show_where_they_come_from_and_their_graph(cli: CommandLine) -> None:
     names = [row["name"] for row in cli("agents", "list", "--json").json]
     shown = cli("agents", "show", "two_steps")

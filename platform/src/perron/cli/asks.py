@@ -8,7 +8,7 @@ import typer
 
 from perron.cli.group import new_group
 from perron.cli.options import AsJson, Limit
-from perron.cli.output import cell, print_fields, print_rows, say, short_id
+from perron.cli.output import cell, nothing, print_fields, print_rows, say, short_id
 from perron.cli.result import answer_commands
 from perron.cli.session import read
 from perron.models.ask import Ask
@@ -38,7 +38,7 @@ def list_asks(
         [_row(ask) for ask in asks],
         {**columns, "asked": "created_at"},
         as_json=as_json,
-        empty="Nothing waits for a person.",
+        empty=nothing("asks" if everything else "open asks", kind=kind, otherwise="Nothing waits for a person."),
     )
     if not as_json and any(ask.state == "open" for ask in asks):
         say("\nAnswer one with `perron answer ASK --approve`; `perron asks show ASK` says what it takes.")

@@ -9,7 +9,7 @@ import typer
 from perron.cli.group import new_group
 from perron.cli.identity import as_uuid
 from perron.cli.options import AsJson, Limit
-from perron.cli.output import print_fields, print_rows, say
+from perron.cli.output import nothing, print_fields, print_rows, say
 from perron.cli.session import read
 from perron.models.call import Call, CallAttempt
 
@@ -46,7 +46,14 @@ def list_calls(
             "begun": "created_at",
         },
         as_json=as_json,
-        empty="No call yet: agents make them through integrations and @effect functions.",
+        empty=nothing(
+            "calls",
+            run=run,
+            thread=thread,
+            operation=operation,
+            state=state,
+            otherwise="No call yet: agents make them through integrations and @effect functions.",
+        ),
     )
 
 

@@ -83,6 +83,12 @@ def print_rows(rows: Sequence[Row], columns: Mapping[str, str], *, as_json: bool
     screen.print(table)
 
 
+def nothing(nouns: str, *, otherwise: str, **filters: object) -> str:
+    """Return the sentence for an empty list: what was looked for, or what to do when there was no filter."""
+    named = [f"{name} {value}" for name, value in filters.items() if value is not None]
+    return f"No {nouns} with {' and '.join(named)}." if named else otherwise
+
+
 def _table(rows: Sequence[Row], columns: Mapping[str, str]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for number, (title, key) in enumerate(columns.items()):

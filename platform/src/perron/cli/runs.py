@@ -10,7 +10,7 @@ import typer
 from perron.cli.group import new_group
 from perron.cli.identity import as_uuid
 from perron.cli.options import AsJson, Limit
-from perron.cli.output import duration, print_fields, print_json, print_rows, say
+from perron.cli.output import duration, nothing, print_fields, print_json, print_rows, say
 from perron.cli.result import show_result
 from perron.cli.run import finished
 from perron.cli.session import execute, read
@@ -47,7 +47,10 @@ def list_runs(
         {"run": "run_id", "agent": "agent", "status": "status", "began": "created_at", "took": "took",
          "thread": "thread_id"},
         as_json=as_json,
-        empty="No run yet: `perron run AGENT --input JSON`.",
+        empty=nothing(
+            "runs", thread=thread, status=status, agent=agent,
+            otherwise="No run yet: `perron run AGENT --input JSON`.",
+        ),
     )  # fmt: skip
 
 

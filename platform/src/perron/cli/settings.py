@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import typer
@@ -10,7 +11,8 @@ from perron.cli.group import new_group
 from perron.cli.options import AsJson
 from perron.cli.output import print_fields, print_json, print_rows, say
 from perron.cli.session import read
-from perron.errors import InvalidInputError
+from perron.core.platform import Platform
+from perron.errors import AgentNotFoundError, InvalidInputError, UnknownNameError
 from perron.services.setting import SettingView
 
 app = new_group("Settings that change while the platform runs.")
@@ -30,9 +32,17 @@ ForUser = Annotated[bool, typer.Option("--user", help="For yourself alone, where
 def list_settings(agent: ForAgent = None, integration: ForIntegration = None, as_json: AsJson = False) -> None:
     """List settings with their values and where those come from."""
     prefix = _full("", agent, integration)
-    views = read(lambda platform: platform.live_settings.list(platform.caller))
+
+    async def work(platform: Platform) -> Sequence[SettingView]:
+        registry = platform.registry
+        if agent is not None and agent not in registry.agents:
+            raise AgentNotFoundError(agent, registry.agents)
+        if integration is not None and integration not in registry.integrations:
+            raise UnknownNameError("integration", integration, registry.integrations)
+        return await platform.live_settings.list(platform.caller)
+
     print_rows(
-        [_row(view) for view in views if view.name.startswith(prefix)],
+        [_row(view) for view in read(work) if view.name.startswith(prefix)],
         {"setting": "name", "value": "value", "from": "source", "meaning": "description"},
         as_json=as_json,
         empty="It declares no settings.",

@@ -10,7 +10,7 @@ from langgraph.types import StateSnapshot
 from perron.cli.group import new_group
 from perron.cli.identity import as_uuid
 from perron.cli.options import AsJson, Limit
-from perron.cli.output import print_fields, print_json, print_rows, say
+from perron.cli.output import nothing, print_fields, print_json, print_rows, say
 from perron.cli.session import read
 from perron.models.thread import Thread
 
@@ -32,7 +32,9 @@ def list_threads(
         {"thread": "thread_id", "agent": "agent", "status": "status", "runs": "runs", "owner": "owner",
          "changed": "state_updated_at"},
         as_json=as_json,
-        empty="No thread yet: `perron run AGENT --input JSON` makes one.",
+        empty=nothing(
+            "threads", status=status, otherwise="No thread yet: `perron run AGENT --input JSON` makes one."
+        ),
     )  # fmt: skip
 
 

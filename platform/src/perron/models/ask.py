@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 from uuid import UUID
 
 from sqlalchemy import ForeignKey, Index, text
@@ -14,6 +14,8 @@ from perron.models.base import Base, Created, Owned
 
 if TYPE_CHECKING:
     from perron.models.run import Run
+AskKind = Literal["interrupt", "approval", "unknown_outcome", "mismatch", "connection"]
+AskState = Literal["open", "answered", "applied", "dropped"]
 
 
 class Ask(Owned, Created, Base):

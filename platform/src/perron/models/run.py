@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 from uuid import UUID
 
 from sqlalchemy import ForeignKey, Index, UniqueConstraint, text
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from perron.models.ask import Ask
     from perron.models.thread import Thread
 
+RunStatus = Literal["pending", "running", "success", "error", "timeout", "interrupted"]
 ACTIVE = ("pending", "running")
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 from uuid import UUID
 
 from sqlalchemy import Index, func
@@ -13,6 +13,7 @@ from perron.models.base import Base, Owned, Stamped
 
 if TYPE_CHECKING:
     from perron.models.run import Run
+ThreadStatus = Literal["idle", "busy", "interrupted", "error"]
 
 
 class Thread(Owned, Stamped, Base):

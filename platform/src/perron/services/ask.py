@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from typing import get_args
 from uuid import UUID
 
 from perron.caller import Caller
 from perron.database.engine import Database
 from perron.errors import AskNotFoundError, InvalidInputError
-from perron.models.ask import Ask
+from perron.models.ask import Ask, AskKind, AskState
 from perron.repositories.ask import AskRepository
+from perron.services.filter import check_filter
 
 _SHORTEST_END = 4
 
@@ -31,7 +33,13 @@ class AskService:
         limit: int = 100,
         offset: int = 0,
     ) -> Sequence[Ask]:
-        """Return a page; who has waited longest comes first."""
+        """Return a page; who has waited longest comes first.
+
+        Raises:
+            InvalidInputError: There is no such state or kind.
+        """
+        check_filter("state", "asks", state, get_args(AskState))
+        check_filter("kind", "asks", kind, get_args(AskKind))
         async with self._database.begin() as session:
             return await AskRepository(session, caller).search(
                 state=state, thread_id=thread_id, kind=kind, limit=limit, offset=offset

@@ -9,9 +9,10 @@ from uuid import UUID
 
 from perron.caller import Caller
 from perron.database.engine import Database
-from perron.errors import CallNotFoundError, InvalidInputError, nearest
+from perron.errors import CallNotFoundError, InvalidInputError
 from perron.models.call import Call, CallState
 from perron.repositories.call import CallRepository
+from perron.services.filter import check_filter
 
 _SHORTEST_END = 4
 
@@ -38,11 +39,7 @@ class CallService:
         Raises:
             InvalidInputError: There is no such state.
         """
-        states = get_args(CallState)
-        if state is not None and state not in states:
-            raise InvalidInputError(
-                f"There is no state {state!r} of calls.{nearest(state, states)} There are: {', '.join(states)}."
-            )
+        check_filter("state", "calls", state, get_args(CallState))
         async with self._database.begin() as session:
             return await CallRepository(session, caller).search(
                 run_id=run_id, thread_id=thread_id, operation=operation, state=state, limit=limit, offset=offset

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from typing import Any
+from typing import Any, get_args
 from uuid import UUID
 
 from perron import clock
@@ -23,7 +23,7 @@ from perron.errors import (
 )
 from perron.ids import WorkerId, new_id, system_assistant_id
 from perron.models.assistant import Assistant
-from perron.models.run import ACTIVE, Run
+from perron.models.run import ACTIVE, Run, RunStatus
 from perron.models.thread import Thread
 from perron.plugins.registry import Registry
 from perron.repositories.ask import AskRepository
@@ -36,6 +36,7 @@ from perron.repositories.thread import ThreadRepository
 from perron.schemas.run import RunCreate
 from perron.services.answer import Answer
 from perron.services.closing import closed_asks, store_answers, with_resume
+from perron.services.filter import check_filter
 from perron.services.setting import SettingService
 
 _RESERVED = ("thread_id", "run_id", "graph_id", "assistant_id", "checkpoint_id", "checkpoint_ns", "checkpoint_map")
@@ -117,7 +118,12 @@ class RunService:
         limit: int = 10,
         offset: int = 0,
     ) -> Sequence[Run]:
-        """Return a page, newest first."""
+        """Return a page, newest first.
+
+        Raises:
+            InvalidInputError: There is no such status.
+        """
+        check_filter("status", "runs", status, get_args(RunStatus))
         async with self._database.begin() as session:
             return await RunRepository(session, caller).search(
                 thread_id=thread_id, status=status, graph_id=graph_id, limit=limit, offset=offset

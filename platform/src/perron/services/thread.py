@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, get_args
 from uuid import UUID
 
 from perron.caller import Caller
@@ -11,10 +11,11 @@ from perron.database.encoding import clean
 from perron.database.engine import Database
 from perron.errors import AlreadyExistsError, InvalidInputError, PermissionDeniedError, ThreadBusyError
 from perron.ids import new_id
-from perron.models.thread import Thread
+from perron.models.thread import Thread, ThreadStatus
 from perron.repositories.ask import AskRepository
 from perron.repositories.run import RunRepository
 from perron.repositories.thread import ThreadRepository
+from perron.services.filter import check_filter
 
 
 class ThreadService:
@@ -52,7 +53,12 @@ class ThreadService:
         limit: int = 10,
         offset: int = 0,
     ) -> Sequence[Thread]:
-        """Return a page, newest first."""
+        """Return a page, newest first.
+
+        Raises:
+            InvalidInputError: There is no such status.
+        """
+        check_filter("status", "threads", status, get_args(ThreadStatus))
         async with self._database.begin() as session:
             return await ThreadRepository(session, caller).search(
                 status=status, metadata=metadata, limit=limit, offset=offset
