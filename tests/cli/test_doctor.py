@@ -41,6 +41,7 @@ def test_an_unreachable_database_is_broken_and_plugins_are_looked_at_all_the_sam
     assert done.code == 1
     assert {finding["area"] for finding in done.json if finding["state"] == "broken"} == {"database"}
     assert _texts(done.json, "plugins")
+    assert "settings of agents and integrations could not be read" in _texts(done.json, "leaves to")[-1]
     assert "canary" not in done.out + done.err
 
 
@@ -51,6 +52,7 @@ def test_a_missing_schema_names_the_command(cli: CommandLine, empty_database: st
 
     assert done.code == 1
     assert any("perron db upgrade" in text for text in _texts(done.json, "database"))
+    assert not any("is set up" in text for text in _texts(done.json, "leaves to"))
 
 
 def test_a_missing_key_is_broken(cli: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -110,7 +110,7 @@ async def _look_at_plugins(settings: PlatformSettings) -> AsyncIterator[Finding]
     except ConfigurationError as exc:
         yield Finding("plugins", "broken", exc.message)
         return
-    for finding in [*check_plugins(registry), *check_outbound(os.environ, [])]:
+    for finding in [*check_plugins(registry), *check_outbound(os.environ, None)]:
         yield finding
 
 

@@ -37,11 +37,17 @@ _MODEL_NAME = re.compile(r"[a-z_]+:[\w./-]+")
 _URL = re.compile(r"https?://\S+")
 
 
-def check_outbound(environment: Mapping[str, str], settings: Iterable[SettingView]) -> Iterator[Finding]:
-    """Yield the hosts that this process's environment and settings name; agents' own code may know others."""
-    found = [*_tracing(environment), *_models(environment), *_settings(settings)]
+def check_outbound(environment: Mapping[str, str], settings: Iterable[SettingView] | None) -> Iterator[Finding]:
+    """Yield the hosts that this process's environment and settings name; agents' own code may know others.
+
+    `settings` is None where they could not be read.
+    """
+    found = [*_tracing(environment), *_models(environment), *_settings(settings or ())]
     yield from found
-    if not found:
+    if settings is None:
+        text = "Only the environment was looked at: the settings of agents and integrations could not be read."
+        yield Finding("leaves to", "warning", text, "Mend what is broken above, and look again.")
+    elif not found:
         yield Finding("leaves to", "ok", "No model host, integration or tracing is set up.")
 
 
