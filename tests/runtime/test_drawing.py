@@ -57,7 +57,7 @@ def sample() -> Any:
 def test_text_shows_each_node_with_what_follows() -> None:
     assert draw_text(sample()).splitlines() == [
         "start → read",
-        "read ┬→ answer   (?)",
+        "read ┬→ answer   (if chosen)",
         "     └→ refund   (if pay)",
         "answer → end",
         "refund → answer",

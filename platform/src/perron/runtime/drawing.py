@@ -23,9 +23,9 @@ def draw_text(graph: Graph) -> str:
     ```
     start → decide
     decide ┬→ refund   (if paid)
-           └→ end
+           └→ end   (if chosen)
     ```
-    A branch is marked by its condition where it has a name, else by `?`.
+    A branch is marked by its condition where that has a name.
     """
     drawing = graph.get_graph()
     following: dict[str, list[Edge]] = defaultdict(list)
@@ -64,4 +64,4 @@ def _condition(edge: Edge) -> str:
     if not edge.conditional:
         return ""
     label = str(edge.data) if edge.data is not None else ""
-    return f"   (if {label})" if label and label != edge.target else "   (?)"
+    return f"   (if {label})" if label and label != edge.target else "   (if chosen)"
