@@ -95,6 +95,25 @@ def test_an_unknown_variable_is_a_warning_with_the_nearest_name(cli: CommandLine
     assert "Did you mean 'PERRON_CONCURRENCY'" in done.err
 
 
+def test_a_downgrade_of_the_embedded_server_says_that_it_does_not_last(alone: CommandLine) -> None:
+    upgraded = alone("db", "upgrade")
+    taken_back = alone("db", "downgrade", "--yes")
+
+    assert (upgraded.code, taken_back.code) == (0, 0)
+    assert "is at the earlier revision" in taken_back.out
+    assert "upgraded again when this release next starts it" in taken_back.out
+
+
+@pytest.mark.parametrize("name", ["PERRON_PORT", "PERRON_SERVICE_HOST", "PERRON_SERVICE_PORT_HTTP"])
+def test_names_are_not_near_for_their_prefix(cli: CommandLine, name: str) -> None:
+    cli.set(name, "x")
+
+    done = cli("workers", "list", "--json")
+
+    assert f"{name} is no setting of Perron" in done.err
+    assert "Did you mean" not in done.err
+
+
 def test_a_wrong_setting_is_one_sentence(alone: CommandLine) -> None:
     alone.set("PERRON_CONCURRENCY", "many")
 

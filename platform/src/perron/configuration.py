@@ -132,8 +132,9 @@ def load_settings(**overrides: Any) -> PlatformSettings:
     """
     for name in unknown_variables():
         # Only a warning: Kubernetes puts PERRON_PORT and the like into every pod beside a Service `perron`.
-        hint = nearest(name, [ENV_PREFIX + f.upper() for f in PlatformSettings.model_fields])
-        warnings.warn(f"The environment variable {name} is no setting of Perron.{hint}", stacklevel=2)
+        warnings.warn(
+            f"The environment variable {name} is no setting of Perron.{nearest_variable(name)}", stacklevel=2
+        )
     try:
         return PlatformSettings(**{k: v for k, v in overrides.items() if v is not None})
     except ValidationError as exc:
@@ -148,6 +149,12 @@ def load_settings(**overrides: Any) -> PlatformSettings:
 
 _DECLARED_VARIABLE = re.compile(r"PERRON_(AGENT|INTEGRATION)_\w+?__\w")
 _OTHER_VARIABLES = {"PERRON_CONFIG", "PERRON_FAILPOINTS", "PERRON_TEST_DATABASE_URL"}
+
+
+def nearest_variable(name: str) -> str:
+    """Return ` Did you mean …?` with the variables of settings, or an empty string when none is near."""
+    known = [ENV_PREFIX + field.upper() for field in PlatformSettings.model_fields]
+    return nearest(name, known, cutoff=0.6, prefix=ENV_PREFIX)
 
 
 def unknown_variables() -> list[str]:

@@ -361,7 +361,15 @@ class Aborted(IntegrationError):  # noqa: N818
     code = "aborted"
 
 
-def nearest(name: str, known: Iterable[str], *, cutoff: float = 0.5) -> str:
-    """Return ` Did you mean …?`, or an empty string when nothing is near; `cutoff` is from 0 to 1, the same."""
-    matches = difflib.get_close_matches(name, list(known), n=3, cutoff=cutoff)
-    return f" Did you mean {' or '.join(repr(m) for m in matches)}?" if matches else ""
+def nearest(name: str, known: Iterable[str], *, cutoff: float = 0.5, prefix: str = "") -> str:
+    """Return ` Did you mean …?`, or an empty string when nothing is near.
+
+    Args:
+        name: What was given.
+        known: What there is.
+        cutoff: How much a name has to be alike, from 0 to 1.
+        prefix: What all names begin with: it makes none of them alike.
+    """
+    bare = [each.removeprefix(prefix) for each in known]
+    matches = difflib.get_close_matches(name.removeprefix(prefix), bare, n=3, cutoff=cutoff)
+    return f" Did you mean {' or '.join(repr(prefix + m) for m in matches)}?" if matches else ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import Annotated
 
 import typer
@@ -21,6 +22,14 @@ from perron.database.url import DatabaseUrl
 app = new_group("The database's schema.")
 
 
+@dataclass(frozen=True, slots=True)
+class _Named:
+    """A database as people know it."""
+
+    name: str
+    is_embedded: bool
+
+
 @app.command()
 def upgrade() -> None:
     """Bring all tables to this release. Safe beside other processes that do the same."""
@@ -28,7 +37,7 @@ def upgrade() -> None:
     async def work(url: DatabaseUrl, settings: PlatformSettings) -> None:
         await upgrade_database(url, schema=settings.database_schema, langgraph_schema=settings.langgraph_schema)
 
-    say(f"{_on_database('Upgrading …', work)} is up to date.")
+    say(f"{_on_database('Upgrading …', work).name} is up to date.")
 
 
 @app.command()
@@ -38,7 +47,7 @@ def check() -> None:
     async def work(url: DatabaseUrl, settings: PlatformSettings) -> None:
         await check_database(url, schema=settings.database_schema, langgraph_schema=settings.langgraph_schema)
 
-    say(f"{_on_database('Checking …', work)} fits this release.")
+    say(f"{_on_database('Checking …', work).name} fits this release.")
 
 
 @app.command()
@@ -55,7 +64,10 @@ def downgrade(
     async def work(url: DatabaseUrl, settings: PlatformSettings) -> None:
         await take_back(url, revision, schema=settings.database_schema, langgraph_schema=settings.langgraph_schema)
 
-    say(f"{_on_database('Taking back …', work)} is at the earlier revision.")
+    done = _on_database("Taking back …", work)
+    say(f"{done.name} is at the earlier revision.")
+    if done.is_embedded:
+        say("It is upgraded again when this release next starts it: go on with the earlier release.")
 
 
 def _ask_before_losing() -> None:
@@ -64,10 +76,10 @@ def _ask_before_losing() -> None:
         raise typer.Exit(FAILED)
 
 
-def _on_database(text: str, work: Callable[[DatabaseUrl, PlatformSettings], Awaitable[None]]) -> str:
+def _on_database(text: str, work: Callable[[DatabaseUrl, PlatformSettings], Awaitable[None]]) -> _Named:
     """Do something on the database, past a pooler, and say which it is."""
 
-    async def main() -> str:
+    async def main() -> _Named:
         settings = read_settings()
         with progress(text) as status:
             async with find_database(settings, on_event=status.update) as (url, is_embedded):
@@ -75,6 +87,6 @@ def _on_database(text: str, work: Callable[[DatabaseUrl, PlatformSettings], Awai
                 direct_url = DatabaseUrl.parse(direct.get_secret_value()) if direct else url
                 await work(direct_url, settings)
                 where = f"in {settings.home}" if is_embedded else f"at {direct_url.shown}"
-                return f"The database {where}"
+                return _Named(f"The database {where}", is_embedded)
 
     return run_async(main)

@@ -12,8 +12,8 @@ from importlib.util import find_spec
 from langgraph.checkpoint.serde import _msgpack
 
 from perron.cli.checks.finding import Finding
-from perron.configuration import ENV_PREFIX, PlatformSettings, unknown_variables
-from perron.errors import SealError, nearest
+from perron.configuration import PlatformSettings, nearest_variable, unknown_variables
+from perron.errors import SealError
 from perron.integrations.sealing.key_ring import KEY_FILE, KeyRing
 
 _PYTHONS = ((3, 11), (3, 13))
@@ -41,7 +41,7 @@ def check_settings(settings: PlatformSettings) -> Iterator[Finding]:
     """Yield what is odd about the settings."""
     unknown = unknown_variables()
     for name in unknown:
-        hint = nearest(name, [ENV_PREFIX + field.upper() for field in PlatformSettings.model_fields]).strip()
+        hint = nearest_variable(name).strip()
         yield Finding("settings", "warning", f"The variable {name} is no setting of Perron.", hint or "Unset it.")
     if not unknown:
         yield Finding("settings", "ok", "All settings are known and fit.")
