@@ -217,7 +217,34 @@ def test_a_setting_that_cannot_be_is_refused(cli: CommandLine, arguments: list[s
     assert said in refused.err
 
 
+def test_an_agent_that_is_gone_is_listed_as_missing(cli: CommandLine) -> None:
+    cli("agents", "list")
+    file = cli.directory / "langgraph.json"
+    file.write_text(file.read_text().replace('"echo"', '"reply"'))
+
+    row = next(row for row in cli("agents", "list", "--json").json if row["name"] == "echo")
+    shown = cli("agents", "show", "echo")
+    drawn = cli("agents", "show", "echo", "--mermaid")
+
+    assert row["state"] == "missing"
+    assert "it is not installed any more" in cli("agents", "list").out
+    assert "it is not installed any more" in shown.out
+    assert (drawn.code, drawn.out) == (1, "")
+    assert "The agent 'echo' has no graph to draw: it is not installed any more." in drawn.err
+
+
+def test_an_integration_that_there_is_not_is_said_before_its_variable(cli: CommandLine) -> None:
+    cli.set("PERRON_PLUGINS", "desk")
+
+    refused = cli("connections", "add", "dsek", "--from-env", "NOT_SET_ANYWHERE")
+
+    assert refused.code == 2
+    assert "Did you mean 'desk'?" in refused.err
+
+
 def test_a_connection_needs_a_variable_that_is_set(cli: CommandLine) -> None:
+    cli.set("PERRON_PLUGINS", "desk")
+
     refused = cli("connections", "add", "desk", "--from-env", "NOT_SET_ANYWHERE")
 
     assert refused.code == 2

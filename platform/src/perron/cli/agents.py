@@ -10,6 +10,7 @@ from perron.cli.group import new_group
 from perron.cli.options import AsJson
 from perron.cli.output import print_fields, print_json, print_rows, say
 from perron.cli.session import read
+from perron.errors import AgentError
 from perron.models.agent import Agent
 
 app = new_group("Agents: what can be run here.")
@@ -47,10 +48,17 @@ def show(
         drawn = {"mermaid": drawing.mermaid, "text": drawing.text} if drawing else None
         print_json({**_row(agent), "schemas": agent.schemas, "graph": drawn})
     elif mermaid:
-        say(drawing.mermaid if drawing else f"The agent {name} is {agent.state}: {agent.error}")
+        if drawing is None:
+            raise AgentError(f"The agent {name!r} has no graph to draw: {_problem(agent)}")
+        say(drawing.mermaid)
     else:
         print_fields(
-            {**_row(agent), "input": _fields(agent, "input"), "settings": _fields(agent, "settings")},
+            {
+                **_row(agent),
+                "error": _problem(agent),
+                "input": _fields(agent, "input"),
+                "settings": _fields(agent, "settings"),
+            },
             as_json=False,
         )
         if drawing:
@@ -72,7 +80,16 @@ def _row(agent: Agent) -> dict[str, Any]:
 
 def _shown(agent: Agent) -> dict[str, Any]:
     row = _row(agent)
-    return {**row, "source": agent.distribution or agent.entry_point, "shown": agent.error or agent.description}
+    return {
+        **row,
+        "source": agent.distribution or agent.entry_point,
+        "shown": _problem(agent) or agent.description,
+    }
+
+
+def _problem(agent: Agent) -> str | None:
+    """Return why the agent cannot be run here."""
+    return "it is not installed any more." if agent.state == "missing" else agent.error
 
 
 def _fields(agent: Agent, kind: str) -> str | None:

@@ -11,6 +11,7 @@ from perron.cli.group import new_group
 from perron.cli.options import AsJson
 from perron.cli.output import print_fields, print_json, print_rows, say
 from perron.cli.session import read
+from perron.core.platform import Platform
 from perron.errors import ConfigurationError
 from perron.models.connection import SHARED, Connection
 
@@ -34,14 +35,15 @@ def add(
     as_json: AsJson = False,
 ) -> None:
     """Check credentials with the API and keep them, sealed. A command line would show them to others."""
-    credentials = os.environ.get(from_env, "")
-    if not credentials.strip():
-        raise ConfigurationError(f"The environment variable {from_env} is not set, or empty.")
-    row = read(
-        lambda platform: platform.connections.add(
-            platform.caller, integration, credentials, name=name, owner=owner
-        )
-    )
+
+    async def work(platform: Platform) -> Connection:
+        platform.connections.integration(integration)  # what is wrong with that comes first
+        credentials = os.environ.get(from_env, "")
+        if not credentials.strip():
+            raise ConfigurationError(f"The environment variable {from_env} is not set, or empty.")
+        return await platform.connections.add(platform.caller, integration, credentials, name=name, owner=owner)
+
+    row = read(work)
     if as_json:
         print_json(_row(row))
     else:
