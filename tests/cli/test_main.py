@@ -114,6 +114,15 @@ def test_names_are_not_near_for_their_prefix(cli: CommandLine, name: str) -> Non
     assert "Did you mean" not in done.err
 
 
+def test_a_perron_toml_that_cannot_be_read_is_one_sentence(alone: CommandLine) -> None:
+    (alone.directory / "perron.toml").mkdir()
+
+    done = alone("runs", "list")
+
+    assert done.code == 2
+    assert "perron.toml cannot be read: is a directory." in done.err
+
+
 def test_a_wrong_setting_is_one_sentence(alone: CommandLine) -> None:
     alone.set("PERRON_CONCURRENCY", "many")
 

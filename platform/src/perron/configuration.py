@@ -122,6 +122,8 @@ def read_toml(directory: Path | None = None) -> dict[str, Any]:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
         raise ConfigurationError(f"{path} is no valid TOML: {exc}.") from exc
+    except OSError as exc:
+        raise ConfigurationError(f"{path} cannot be read: {(exc.strerror or str(exc)).lower()}.") from exc
 
 
 def load_settings(**overrides: Any) -> PlatformSettings:

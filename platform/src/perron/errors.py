@@ -150,7 +150,9 @@ class CallNotFoundError(NotFoundError):
     code = "call_not_found"
 
     def __init__(self, call_id: object) -> None:
-        super().__init__(f"There is no call {call_id}.", call_id=str(call_id))
+        super().__init__(
+            f"There is no call {call_id}. `perron calls list` shows those that there are.", call_id=str(call_id)
+        )
 
 
 class ConnectionNotFoundError(NotFoundError):

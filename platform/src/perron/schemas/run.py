@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
+from typing_extensions import TypedDict
 
 StreamMode = Literal["values", "updates", "messages", "messages-tuple", "custom", "debug", "tasks", "checkpoints"]
 IfNotExists = Literal["create", "reject"]
@@ -25,6 +26,18 @@ class Command(BaseModel):
     goto: str | dict[str, Any] | list[str | dict[str, Any]] | None = None
 
 
+class RunConfig(TypedDict, total=False):
+    """LangGraph's config, as far as a wrong value would fail the run; what else it has passes unchecked."""
+
+    __pydantic_config__ = ConfigDict(extra="allow")  # type: ignore[misc]  # pydantic's own way for a TypedDict
+
+    tags: list[str]
+    metadata: dict[str, Any]
+    configurable: dict[str, Any]
+    recursion_limit: Annotated[int, Field(ge=1)]
+    max_concurrency: Annotated[int, Field(ge=1)] | None
+
+
 class RunCreate(BaseModel):
     """What it takes to create a run; names and defaults are the SDK's."""
 
@@ -34,7 +47,7 @@ class RunCreate(BaseModel):
     input: Any = None
     command: Command | None = None
     metadata: dict[str, Any] = Field(default_factory=dict)
-    config: dict[str, Any] = Field(default_factory=dict)
+    config: RunConfig = Field(default_factory=RunConfig)
     context: dict[str, Any] = Field(default_factory=dict)
     stream_mode: Annotated[list[StreamMode], BeforeValidator(_as_list)] = ["values"]
     stream_subgraphs: bool = False
