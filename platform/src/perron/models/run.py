@@ -54,7 +54,7 @@ class Run(Owned, Stamped, Base):
     attempt: Mapped[int] = mapped_column(server_default="0")
     """Claims since the last one that found a step done."""
     claimed_checkpoint_id: Mapped[str | None]
-    """The checkpoint of the thread's last step, at the last claim: `attempt` counts those that found the same."""
+    """The thread's latest checkpoint at the last claim: a step that ended after it starts `attempt` anew."""
     not_before: Mapped[datetime | None]
     priority: Mapped[int] = mapped_column(server_default="0")
     multitask_strategy: Mapped[str] = mapped_column(server_default="enqueue")

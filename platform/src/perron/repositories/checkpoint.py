@@ -39,20 +39,33 @@ class CheckpointRepository:
         result: str | None = (await self._session.execute(query, {"thread_id": str(thread_id)})).scalar_one()
         return result
 
-    async def find_last_step(self, thread_id: UUID) -> str | None:
-        """Return the id of the latest checkpoint that ends a step, of the thread or of a subgraph in it.
+    async def find_latest(self, thread_id: UUID) -> str | None:
+        """Return the id of the latest checkpoint of the thread or of a subgraph in it; None where it has none."""
+        query = text(
+            f"SELECT max(checkpoint_id) FROM {self._schema}.checkpoints"  # noqa: S608  # a checked identifier
+            " WHERE thread_id = :thread_id"
+        )
+        result: str | None = (await self._session.execute(query, {"thread_id": str(thread_id)})).scalar_one()
+        return result
 
-        None where there is none. A graph's first two are made before any node: of its input, and of `START`.
+    async def has_step_since(self, thread_id: UUID, checkpoint_id: str | None) -> bool:
+        """Whether a step has ended after this checkpoint, in the thread or in a subgraph of it.
+
+        A graph's first two checkpoints are made before any node: of its input, and of `START`.
         """
         query = text(f"""
-            SELECT max(c.checkpoint_id) FROM {self._schema}.checkpoints AS c
-            WHERE c.thread_id = :thread_id AND c.metadata ->> 'source' = 'loop' AND NOT EXISTS (
-                SELECT FROM {self._schema}.checkpoints AS p
-                WHERE p.thread_id = c.thread_id AND p.checkpoint_ns = c.checkpoint_ns
-                    AND p.checkpoint_id = c.parent_checkpoint_id AND p.metadata ->> 'source' = 'input'
+            SELECT EXISTS (
+                SELECT FROM {self._schema}.checkpoints AS c
+                WHERE c.thread_id = :thread_id AND c.checkpoint_id > :checkpoint_id
+                    AND c.metadata ->> 'source' = 'loop' AND NOT EXISTS (
+                        SELECT FROM {self._schema}.checkpoints AS p
+                        WHERE p.thread_id = c.thread_id AND p.checkpoint_ns = c.checkpoint_ns
+                            AND p.checkpoint_id = c.parent_checkpoint_id AND p.metadata ->> 'source' = 'input'
+                    )
             )
         """)  # noqa: S608  # a checked identifier
-        result: str | None = (await self._session.execute(query, {"thread_id": str(thread_id)})).scalar_one()
+        values = {"thread_id": str(thread_id), "checkpoint_id": checkpoint_id or ""}
+        result: bool = (await self._session.execute(query, values)).scalar_one()
         return result
 
     async def get_interrupts(self, thread_id: UUID) -> list[dict[str, Any]]:

@@ -116,10 +116,10 @@ async def _claim(
             return None
     elif run.not_before is not None and not await runs.is_due(run_id):
         return None
-    last_step = await CheckpointRepository(session, schema=langgraph_schema).find_last_step(thread_id)
-    if last_step != run.claimed_checkpoint_id:
-        run.claimed_checkpoint_id = last_step
+    checkpoints = CheckpointRepository(session, schema=langgraph_schema)
+    if await checkpoints.has_step_since(thread_id, run.claimed_checkpoint_id):
         run.attempt = 0
+    run.claimed_checkpoint_id = await checkpoints.find_latest(thread_id)
     run.status = "running"
     run.epoch += 1
     run.attempt += 1

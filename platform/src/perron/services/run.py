@@ -277,7 +277,7 @@ class RunService:
         run.worker_id, run.started_at = (worker_id, clock.now()) if starts else (None, None)
         if starts and not is_new:
             checkpoints = CheckpointRepository(session, schema=self._settings.langgraph_schema)
-            run.claimed_checkpoint_id = await checkpoints.find_last_step(thread.thread_id)
+            run.claimed_checkpoint_id = await checkpoints.find_latest(thread.thread_id)
         await runs.insert(run, new_thread=thread if is_new else None)
         await store_answers(session, caller, closing, run_id=run.run_id)
         return run
