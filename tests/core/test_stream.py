@@ -217,7 +217,7 @@ async def test_an_agent_that_cannot_be_built_ends_its_stream(deployment: Deploym
 
     platform = await deployment.open(Agent("agent", build))
 
-    events = await collect(platform.follow(await platform.submit("agent", None)))
+    events = await collect(platform.follow(await platform.submit("agent", {"text": ""})))
 
     assert events[-2].data["error"] == "AgentError"
     assert events[-1].data["status"] == "error"
