@@ -18,17 +18,41 @@ from perron.database.outage import unavailable
 from perron.database.silence import cut
 from perron.database.url import DatabaseUrl
 
+_BACKOFF_S = 3.0
+"""After this long without a connection the pool begins anew: its pauses would become minutes."""
+
 
 class CheckpointPool(AsyncConnectionPool[AsyncConnection[DictRow]]):
-    """A pool that gives a borrowed connection up when the database says nothing any more.
+    """A pool that knows dead connections when it sees them.
 
-    A network that swallows packets never fails by itself: saver and store would wait for ever.
+    The server has closed them, as in a restart; or the database says nothing any more, since a network that
+    swallows packets never fails by itself: saver and store would wait for ever.
     """
 
     def __init__(self, url: str, *, answer_timeout_s: float, **options: Any) -> None:
         """Prepare; `answer_timeout_s` is how long anybody may need one connection."""
-        super().__init__(url, open=False, timeout=answer_timeout_s, **options)
+        super().__init__(
+            url,
+            open=False,
+            timeout=answer_timeout_s,
+            reconnect_timeout=_BACKOFF_S,
+            reconnect_failed=_begin_anew,
+            **options,
+        )
         self._answer_timeout_s = answer_timeout_s
+
+    @override
+    async def getconn(self, timeout: float | None = None) -> AsyncConnection[DictRow]:
+        """Borrow a connection that the server has not closed.
+
+        Not by the pool's own `check`: it pauses after each dead one, twice as long each time, and after a restart
+        all of them are dead.
+        """
+        while True:
+            connection = await super().getconn(timeout)
+            if not await _is_closed(connection):
+                return connection
+            await self.putconn(connection)
 
     @override
     @asynccontextmanager
@@ -78,7 +102,6 @@ async def open_checkpoint_pool(
         kwargs=arguments,
         min_size=min_size,
         max_size=max_size,
-        check=_drop_if_closed,
     )
     try:
         # Once by hand: the pool itself tries again in the background and only ever says "timeout".
@@ -90,10 +113,19 @@ async def open_checkpoint_pool(
     return pool
 
 
-async def _drop_if_closed(connection: AsyncConnection[DictRow]) -> None:
+async def _is_closed(connection: AsyncConnection[DictRow]) -> bool:
     # An idle connection has nothing to read; one that has was told goodbye by the server. A look at the socket
     # costs microseconds where the pool's own check costs a round trip at every checkout.
     with selectors.DefaultSelector() as selector:
         selector.register(connection.fileno(), selectors.EVENT_READ)
-        if selector.select(0):
-            await AsyncConnectionPool.check_connection(connection)
+        if not selector.select(0):
+            return False
+    try:
+        await AsyncConnectionPool.check_connection(connection)
+    except OperationalError:
+        return True
+    return False
+
+
+async def _begin_anew(pool: AsyncConnectionPool[Any]) -> None:
+    await pool.check()  # makes a connection where somebody waits for one
