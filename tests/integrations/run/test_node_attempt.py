@@ -17,34 +17,47 @@ if TYPE_CHECKING:
     from tests.integrations.conftest import Execution, ThreadDriver
 
 
-def slow_answer(until: Callable[[], bool]) -> Callable[[], Awaitable[int]]:
-    """An API that answers once something is the case."""
+def slow(until: Callable[[], bool], step: int | Exception = 201) -> Callable[[], Awaitable[int]]:
+    """An API that answers, or fails, once something is the case."""
 
     async def wait() -> int:
-        async with asyncio.timeout(20):
-            while not until():  # noqa: ASYNC110  # what is waited for has no event
-                await asyncio.sleep(0.01)
-        return 201
+        await eventually(until)
+        if isinstance(step, Exception):
+            raise step
+        return step
 
     return wait
 
 
+async def eventually(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(20):
+        while not condition():  # noqa: ASYNC110  # what is waited for has no event
+            await asyncio.sleep(0.01)
+
+
 async def test_questions_come_together_when_all_that_was_begun_is_settled(thread: ThreadDriver) -> None:
     execution = await thread.execution()
-    late: list[asyncio.Future[object]] = []
-    thread.api.plan = [NoAnswer("reset"), NoAnswer("reset"), slow_answer(lambda: bool(late))]
-    spec = make_spec()
-    pending = [asyncio.ensure_future(execution.begin({"cents": n}, spec)) for n in (1, 2, 3)]
-    await slow_answer(lambda: len(execution.context.asks) == 2)()
+    asks, api = execution.context.asks, thread.api
+    pending: list[asyncio.Future[object]] = []
+    api.plan = [
+        slow(lambda: len(asks) == 1, NoAnswer("reset")),
+        slow(lambda: api.requests == 3, NoAnswer("reset")),
+        slow(lambda: len(pending) == 4),
+    ]
+    for n in (1, 2, 3):
+        pending.append(asyncio.ensure_future(execution.begin({"cents": n}, make_spec())))
+        await eventually(lambda n=n: api.requests == n)  # type: ignore[misc]
+    await eventually(lambda: len(asks) == 2)
 
-    late.append(asyncio.ensure_future(execution.begin({"cents": 4}, spec)))
-    results = await asyncio.gather(*pending, *late, return_exceptions=True)
+    pending.append(asyncio.ensure_future(execution.begin({"cents": 4}, make_spec())))
+    results = await asyncio.gather(*pending, return_exceptions=True)
 
     assert isinstance(results[0], Stopped)
     assert all(results[i] is results[0] for i in (1, 3))
-    assert results[2] == (201, {"id": 3, "of": {"cents": 3}})
-    assert {ask.arguments["cents"] for ask in results[0].asks} == {1, 2}  # in the order in which they fail
-    assert thread.api.requests == 3
+    assert results[2] == (201, {"id": 1, "of": {"cents": 3}})
+    # In the order of the code, though the second came to its question first.
+    assert [ask.arguments for ask in results[0].asks] == [{"cents": 1}, {"cents": 2}]
+    assert api.requests == 3
 
 
 async def test_all_answers_are_acted_on_when_the_node_comes_back(thread: ThreadDriver) -> None:
@@ -85,9 +98,9 @@ async def test_an_authors_except_exception_inside_an_operation_swallows_nothing(
 async def test_settling_waits_for_what_was_sent_also_when_nobody_awaits_it(thread: ThreadDriver) -> None:
     execution = await thread.execution()
     released = asyncio.Event()
-    thread.api.plan = [slow_answer(released.is_set)]
+    thread.api.plan = [slow(released.is_set)]
     call = asyncio.ensure_future(execution.begin({"cents": 1}))
-    await slow_answer(lambda: thread.api.requests == 1)()
+    await slow(lambda: thread.api.requests == 1)()
     call.cancel()
     settling = asyncio.ensure_future(execution.context.attempts.settled())
     await asyncio.wait([call, settling], return_when=asyncio.FIRST_COMPLETED)

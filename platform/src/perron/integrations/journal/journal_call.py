@@ -34,6 +34,7 @@ class JournalCall(ABC):
 
     def __init__(self, site: CallSite) -> None:
         self.site = site
+        self._number = site.attempt.next_number()
 
     async def run(self, body: Callable[[ActiveCall], Awaitable[T]]) -> T:
         """Make the call, from whichever loop."""
@@ -58,7 +59,7 @@ class JournalCall(ABC):
                 attempt.leave(self)
         if ask is not None:
             context.asks[ask.interrupt_id] = ask
-        return await attempt.stop(self, ask)
+        return await attempt.stop(self._number, ask)
 
     @abstractmethod
     async def make(self, body: Callable[[ActiveCall], Awaitable[T]]) -> T:

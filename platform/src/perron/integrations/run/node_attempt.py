@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Coroutine, Sequence
+from itertools import count
+from operator import itemgetter
 from threading import Lock
 from typing import Any, NoReturn, TypeVar
 
@@ -29,11 +31,13 @@ class NodeAttempt:
         self.is_over = False
         self.before = before
         """The attempt of the same task before this one; calls of it may still be under way."""
-        self.asks: dict[str, OpenAsk] = {}
+        self.asks: dict[int, OpenAsk] = {}
+        """By the number of the call that asks."""
         self.history: TaskHistory | None = None
         """What the task did before; None until the first call has loaded it."""
         self.loading = asyncio.Lock()
         self._interrupt = interrupt
+        self._numbers = count(1)
         self._ordinals: Counter[tuple[str, str]] = Counter()
         self._waiting: list[Place] = []
         self._counting = Lock()  # sync tools of one node take their places in threads
@@ -42,6 +46,10 @@ class NodeAttempt:
         self._settled = asyncio.Event()
         self._settled.set()
         self._stop: BaseException | None = None
+
+    def next_number(self) -> int:
+        """Return the number of the next call, in the order of the code. Safe in any thread."""
+        return next(self._numbers)
 
     def place(self, tool_call_id: str, operation: str, fingerprint: bytes) -> Place:
         """Take the next place of an operation in this attempt. Safe in any thread."""
@@ -95,21 +103,20 @@ class NodeAttempt:
         task.add_done_callback(self.leave)
         return await asyncio.shield(task)
 
-    async def stop(self, call: object, ask: OpenAsk | None = None) -> NoReturn:
-        """Stop the node for a person, when all that was begun is settled; `call` itself counts as settled.
+    async def stop(self, number: int, ask: OpenAsk | None) -> NoReturn:
+        """Stop the node for a person when all that was begun is settled; the asking call has left already.
 
         Without `ask`, the call gives way to the questions of others.
         """
         if ask is not None:
-            self.asks[ask.interrupt_id] = ask
-        self.leave(call)
+            self.asks[number] = ask
         await self.settled()
         raise self.exception()
 
     def exception(self) -> BaseException:
-        """Return the one exception that carries all questions of the attempt."""
+        """Return the one exception that carries all questions of the attempt, in the order of the code."""
         if self._stop is None:
-            self._stop = self._interrupt(list(self.asks.values()))
+            self._stop = self._interrupt([ask for _, ask in sorted(self.asks.items(), key=itemgetter(0))])
         return self._stop
 
 
