@@ -244,10 +244,11 @@ async def test_an_outage_that_only_the_store_meets_fails_no_run(deployment: Depl
     async with deployment.connect() as blocking, blocking.transaction():
         await blocking.execute("LOCK TABLE langgraph.store IN EXCLUSIVE MODE")
         running = asyncio.create_task(platform.run("agent", {"text": ""}))
-        await deployment.waits_for_a_lock()
-        await deployment.sql(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
-        )
+        while not await deployment.sql(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE wait_event_type = 'Lock' AND datname = current_database() AND query LIKE '%%store%%'"
+        ):
+            pass
     run = await running
 
     assert (run.status, run.output["log"], starts["remember"]) == ("success", ["remembered"], 2)

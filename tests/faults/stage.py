@@ -138,9 +138,9 @@ class Stage:
         """Start a process that adds a connection to the desk."""
         return await self._start({"credentials": credentials}, "", {"PERRON_CONNECTION_DESK": ""})
 
-    async def successor(self, *, failpoints: str = "") -> Process:
+    async def successor(self, *, failpoints: str = "", environment: Mapping[str, str] | None = None) -> Process:
         """Start a process that waits for the thread's newest run, and takes it over."""
-        return await self._start({"run_id": str(await self.run_id())}, failpoints)
+        return await self._start({"run_id": str(await self.run_id())}, failpoints, environment)
 
     async def answering(self, answers: Mapping[str, Mapping[str, Any]], *, failpoints: str = "") -> Process:
         """Start a process that answers asks, by id, and runs the thread on."""
