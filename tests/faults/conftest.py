@@ -27,6 +27,17 @@ AT_ONCE = 4
 ROOT = Path(__file__).parents[2]
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep what plays together on one worker of pytest-xdist: all plays share the desks."""
+    for item in items:
+        if _play_of(item) is not None:
+            item.add_marker(pytest.mark.xdist_group("faults"))
+
+
+def _play_of(item: pytest.Item) -> Play | None:
+    return getattr(getattr(item, "function", None), PLAY, None)
+
+
 class Company:
     """What all stages of a session share, and what plays on them."""
 
@@ -45,7 +56,7 @@ class Company:
         """Wait for a test's play; the first call starts them all."""
         if item.nodeid not in self._plays:
             for each in item.session.items:
-                play = getattr(getattr(each, "function", None), PLAY, None)
+                play = _play_of(each)
                 if play is not None and each.nodeid not in self._plays:
                     arguments = each.callspec.params if hasattr(each, "callspec") else {}
                     self._plays[each.nodeid] = asyncio.create_task(self._play(play, arguments), name=each.nodeid)
