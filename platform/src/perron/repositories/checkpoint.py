@@ -8,16 +8,9 @@ from uuid import UUID
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-PUT = """
-    SELECT {schema}.put_checkpoints(
-        %b::uuid[], %b::int[], %b::boolean[], %b::text[], %b::uuid[], %b::text[], %b::text[],
-        %b::text[], %b::text[], %b::text[], %b::text[], %b::text[], %b::bytea[], %b::text[],
-        %b::text[], %b::text[], %b::text[], %b::text[], %b::text[], %b::text[], %b::text[], %b::text[],
-        %b::text[], %b::text[], %b::text[], %b::text[], %b::int[], %b::text[], %b::text[], %b::bytea[],
-        %b::boolean[]
-    ) AS lost
-"""
-"""Write what runs have to write, on a psycopg connection of the runtime's: see revision 0005 for the columns.
+PUT = "SELECT {schema}.put_checkpoints(%s::jsonb, %b::bytea[]) AS lost"
+"""Write what runs have to write, on a psycopg connection of the runtime's: rows as JSON, by table, and the bytes
+that they point to. See revision 0005 for their fields.
 
 Returns the holders (`<run id>/<epoch>`) that were left out: the run is not running under that epoch.
 """

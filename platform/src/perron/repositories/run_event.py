@@ -14,7 +14,9 @@ from perron.models.run_event import RunEvent
 from perron.repositories.base import BaseRepository
 from perron.repositories.run import RunRepository
 
-APPEND = "SELECT {schema}.append_events(%s, %s, %s, %s, %s, %s) AS lost"
+APPEND = """
+    SELECT {schema}.append_events(%b::uuid[], %b::int[], %b::int[], %b::text[], %b::text[], %b::text[]) AS lost
+"""
 """Append events (columns run_id, epoch, n, event, namespace, payload as JSON text) on a psycopg connection.
 
 Returns the holders (`<run id>/<epoch>`) that were left out: the run is not running under that epoch. See

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from langgraph.checkpoint.postgres.base import BasePostgresSaver
-from psycopg.types.json import Jsonb
 
 from perron.database.checkpoint_pool import CheckpointPool
 from perron.database.outage import is_outage, is_passing
@@ -22,7 +21,14 @@ Row = tuple[Any, ...]
 _IN_FLIGHT = 2
 """Commits under way at once: while one waits for the disk, the next is sent."""
 _BATCH = 64
-_COLUMNS = {"runs": 3, "clears": 3, "blobs": 7, "checkpoints": 7, "writes": 11}
+_FIELDS: dict[str, tuple[str, ...]] = {
+    "blobs": ("holder", "thread_id", "ns", "channel", "version", "type", "data"),
+    "checkpoints": ("holder", "thread_id", "ns", "id", "parent_id", "checkpoint", "metadata"),
+    "writes": (
+        *("holder", "thread_id", "ns", "id", "task_id", "task_path"),
+        *("idx", "channel", "type", "data", "replaces"),
+    ),
+}
 
 
 @dataclass(eq=False, slots=True)
@@ -58,7 +64,7 @@ class Recording:
         if statement == BasePostgresSaver.UPSERT_CHECKPOINT_BLOBS_SQL:
             self.blobs.extend((self.holder, *row) for row in rows)
         elif statement == BasePostgresSaver.UPSERT_CHECKPOINTS_SQL:
-            self.checkpoints.extend((self.holder, *row[:4], _json(row[4]), _json(row[5])) for row in rows)
+            self.checkpoints.extend((self.holder, *row[:4], row[4].obj, row[5].obj) for row in rows)
         elif statement in (
             BasePostgresSaver.UPSERT_CHECKPOINT_WRITES_SQL,
             BasePostgresSaver.INSERT_CHECKPOINT_WRITES_SQL,
@@ -135,17 +141,26 @@ def _lost(recording: Recording) -> LeaseLostError:
     return LeaseLostError("Another worker has this run.", run_id=str(recording.run_id))
 
 
-def _arguments(batch: list[Recording]) -> list[list[Any]]:
-    """Turn rows into the columns that the statement takes, in its order."""
-    rows: dict[str, list[Row]] = {
-        "runs": [(r.run_id, r.epoch, r.applies_input) for r in batch],
-        "clears": [(r.holder, r.thread_id, r.clears_ns) for r in batch if r.clears_ns is not None],
-        "blobs": [row for r in batch for row in r.blobs],
-        "checkpoints": [row for r in batch for row in r.checkpoints],
-        "writes": [row for r in batch for row in r.writes.values()],
+def _arguments(batch: list[Recording]) -> tuple[str, list[bytes]]:
+    """Return the rows as JSON, by table, and the bytes that they point to."""
+    blobs: list[bytes] = []
+    content: dict[str, list[dict[str, Any]]] = {
+        "runs": [{"run_id": str(r.run_id), "epoch": r.epoch, "applies": r.applies_input} for r in batch],
+        "clears": [
+            {"holder": r.holder, "thread_id": str(r.thread_id), "ns": r.clears_ns}
+            for r in batch
+            if r.clears_ns is not None
+        ],
+        "blobs": [_fields("blobs", row, blobs) for r in batch for row in r.blobs],
+        "checkpoints": [_fields("checkpoints", row, blobs) for r in batch for row in r.checkpoints],
+        "writes": [_fields("writes", row, blobs) for r in batch for row in r.writes.values()],
     }
-    return [[row[i] for row in rows[table]] for table, width in _COLUMNS.items() for i in range(width)]
+    return json.dumps({table: rows for table, rows in content.items() if rows}), blobs
 
 
-def _json(value: Jsonb) -> str:
-    return json.dumps(value.obj)
+def _fields(table: str, row: Row, blobs: list[bytes]) -> dict[str, Any]:
+    fields = dict(zip(_FIELDS[table], row, strict=True))
+    if (data := fields.get("data")) is not None:
+        blobs.append(data)
+        fields["data"] = len(blobs)
+    return fields
