@@ -61,6 +61,7 @@ class Deployment:
             "lease_s": 1.0,
             "poll_s": 0.05,
             "pool_size": 2,
+            "max_overflow": 10,
             "drain_s": 2.0,
             **options,
         }

@@ -131,7 +131,7 @@ async def test_eight_workers_execute_each_of_fifty_runs_once(deployment: Deploym
     agent = chain("agent", count)
     line = await deployment.open(agent, worker=False)
     run_ids = [await line.submit("agent", {"text": str(i)}) for i in range(50)]
-    few = {"concurrency": 3, "pool_size": 1, "checkpoint_pool_size": 2, "lease_s": 10}
+    few = {"concurrency": 3, "pool_size": 1, "max_overflow": 10, "checkpoint_pool_size": 2, "lease_s": 10}
     await asyncio.gather(*(deployment.open(agent, **few) for _ in range(8)))
 
     runs = [await line.join(run_id) for run_id in run_ids]

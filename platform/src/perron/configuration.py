@@ -47,8 +47,8 @@ class PlatformSettings(BaseSettings):
     answer_timeout_s: float = Field(
         60.0, gt=0, description="How long a statement or transaction may take before it counts as lost."
     )
-    pool_size: int = Field(5, ge=1, description="Connections kept open for our tables, per process.")
-    max_overflow: int = Field(10, ge=0, description="Connections above pool_size under load.")
+    pool_size: int = Field(15, ge=1, description="Connections kept open for our tables, per process, once used.")
+    max_overflow: int = Field(0, ge=0, description="Connections above pool_size: each is opened for one use.")
     pool_recycle_s: int = Field(3600, ge=1, description="Age at which a connection is replaced.")
     checkpoint_pool_size: int = Field(8, ge=1, description="Connections for LangGraph, per process.")
     echo: bool = Field(False, description="Log every SQL statement.")
