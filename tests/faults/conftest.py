@@ -1,7 +1,7 @@
 """Tests with processes that are killed spend most of their time waiting, so several play at once.
 
-A test under `on_stage` gets a stage of its own. The first one that is awaited starts all that were selected, a few
-at a time; each test then waits for its own.
+A test under `on_stage` gets a stage of its own. The first one of a file that is awaited starts all of it that were
+selected, a few at a time; each test then waits for its own.
 """
 
 from __future__ import annotations
@@ -27,17 +27,6 @@ AT_ONCE = 4
 ROOT = Path(__file__).parents[2]
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep what plays together on one worker of pytest-xdist: all plays share the desks."""
-    for item in items:
-        if _play_of(item) is not None:
-            item.add_marker(pytest.mark.xdist_group("faults"))
-
-
-def _play_of(item: pytest.Item) -> Play | None:
-    return getattr(getattr(item, "function", None), PLAY, None)
-
-
 class Company:
     """What all stages of a session share, and what plays on them."""
 
@@ -53,10 +42,12 @@ class Company:
         self._desks.put_nowait(desk)
 
     async def play(self, item: pytest.Function) -> None:
-        """Wait for a test's play; the first call starts them all."""
+        """Wait for a test's play; the first call starts all of its file."""
         if item.nodeid not in self._plays:
             for each in item.session.items:
-                play = _play_of(each)
+                if each.path != item.path:  # with pytest-xdist another process may have that file
+                    continue
+                play = getattr(getattr(each, "function", None), PLAY, None)
                 if play is not None and each.nodeid not in self._plays:
                     arguments = each.callspec.params if hasattr(each, "callspec") else {}
                     self._plays[each.nodeid] = asyncio.create_task(self._play(play, arguments), name=each.nodeid)
