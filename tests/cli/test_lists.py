@@ -263,3 +263,17 @@ def test_every_command_has_help(alone: CommandLine, name: str) -> None:
 
     assert done.code == 0
     assert "Usage: perron" in done.out
+
+
+def test_all_runs_come_as_one_line_each(cli: CommandLine) -> None:
+    for _ in range(3):
+        cli("run", "echo", "--input", TEXT)
+    cli("run", "failing", "--input", TEXT)
+
+    every = cli("runs", "list", "--all")
+    some = cli("runs", "list", "--all", "--agent", "echo")
+
+    assert [run["agent"] for run in every.lines] == ["failing", "echo", "echo", "echo"]
+    assert every.lines[1:] == some.lines
+    assert cli("runs", "list", "--all", "--status", "eror").code == 2
+    assert cli("calls", "list", "--all").out == ""

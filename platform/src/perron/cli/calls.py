@@ -8,8 +8,8 @@ import typer
 
 from perron.cli.group import new_group
 from perron.cli.identity import as_uuid
-from perron.cli.options import AsJson, Limit
-from perron.cli.output import nothing, print_fields, print_rows, say
+from perron.cli.options import All, AsJson, Limit
+from perron.cli.output import nothing, print_fields, print_json_lines, print_rows, say
 from perron.cli.session import read
 from perron.models.call import Call, CallAttempt
 
@@ -25,16 +25,20 @@ def list_calls(
         str | None, typer.Option("--state", help="begun, sent, done, failed, in_doubt or aborted.")
     ] = None,
     limit: Limit = 20,
+    every: All = False,
     as_json: AsJson = False,
 ) -> None:
     """List calls, newest first; what is secret in arguments and results is redacted."""
-    run_id = as_uuid(run, "run") if run else None
-    thread_id = as_uuid(thread, "thread") if thread else None
-    calls = read(
-        lambda platform: platform.calls.search(
-            platform.caller, run_id=run_id, thread_id=thread_id, operation=operation, state=state, limit=limit
-        )
-    )
+    filters: dict[str, Any] = {
+        "run_id": as_uuid(run, "run") if run else None,
+        "thread_id": as_uuid(thread, "thread") if thread else None,
+        "operation": operation,
+        "state": state,
+    }
+    if every:
+        read(lambda platform: print_json_lines(platform.calls.stream(platform.caller, **filters), _row))
+        return
+    calls = read(lambda platform: platform.calls.search(platform.caller, **filters, limit=limit))
     print_rows(
         [_row(call) for call in calls],
         {

@@ -21,4 +21,5 @@ class GlobalOptions:
 global_options: ContextVar[GlobalOptions] = ContextVar("global_options", default=GlobalOptions())  # noqa: B039
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+All = Annotated[bool, typer.Option("--all", help="Print all there are, as one line of JSON each.")]
 Limit = Annotated[int, typer.Option("--limit", "-n", min=1, max=1000, help="The most rows to show.")]

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 from rich.console import Console
@@ -19,6 +19,7 @@ from perron import clock
 from perron.database.encoding import clean
 
 Row = Mapping[str, Any]
+T = TypeVar("T")
 
 NOTHING = "–"
 _SHORT_ID_CHARS = 8
@@ -58,6 +59,12 @@ def print_json_line(value: Any) -> None:
     """Print any value as one line of JSON, at once."""
     _write(json.dumps(clean(value)[0], ensure_ascii=False))
     sys.stdout.flush()
+
+
+async def print_json_lines(rows: AsyncIterator[T], row_of: Callable[[T], Row]) -> None:
+    """Print each row as one line of JSON, as it comes."""
+    async for row in rows:
+        print_json_line(row_of(row))
 
 
 def print_rows(rows: Sequence[Row], columns: Mapping[str, str], *, as_json: bool, empty: str) -> None:

@@ -9,8 +9,8 @@ import typer
 
 from perron.cli.group import new_group
 from perron.cli.identity import as_uuid
-from perron.cli.options import AsJson, Limit
-from perron.cli.output import duration, nothing, print_fields, print_json, print_rows, say
+from perron.cli.options import All, AsJson, Limit
+from perron.cli.output import duration, nothing, print_fields, print_json, print_json_lines, print_rows, say
 from perron.cli.result import show_result
 from perron.cli.run import finished
 from perron.cli.session import execute, read
@@ -33,15 +33,19 @@ def list_runs(
     ] = None,
     agent: Annotated[str | None, typer.Option("--agent", metavar="NAME", help="Of this agent.")] = None,
     limit: Limit = 20,
+    every: All = False,
     as_json: AsJson = False,
 ) -> None:
     """List runs, newest first."""
-    thread_id = as_uuid(thread, "thread") if thread else None
-    runs = read(
-        lambda platform: platform.runs.search(
-            platform.caller, thread_id=thread_id, status=status, graph_id=agent, limit=limit
-        )
-    )
+    filters: dict[str, Any] = {
+        "thread_id": as_uuid(thread, "thread") if thread else None,
+        "status": status,
+        "graph_id": agent,
+    }
+    if every:
+        read(lambda platform: print_json_lines(platform.runs.stream(platform.caller, **filters), _row))
+        return
+    runs = read(lambda platform: platform.runs.search(platform.caller, **filters, limit=limit))
     print_rows(
         [_row(run) if as_json else _shown(run) for run in runs],
         {"run": "run_id", "agent": "agent", "status": "status", "began": "created_at", "took": "took",

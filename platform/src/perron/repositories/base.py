@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Any, ClassVar, Generic, TypeVar, cast
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, delete, func, select
+from sqlalchemy import ColumnElement, Select, delete, func, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm.interfaces import ORMOption
 
@@ -109,8 +109,12 @@ class BaseRepository(Generic[T]):
         return result.first() is not None
 
     async def stream(self, query: Select[T] | None = None, *, batch: int = 500) -> AsyncIterator[T]:
-        """Yield rows through a server-side cursor, `batch` at a time, and forget each after its use."""
+        """Yield rows through a server-side cursor, `batch` at a time, and forget each after its use.
+
+        The transaction lasts as long as the reader takes.
+        """
         query = self._newest_first(self.select()) if query is None else query
+        await self.session.execute(text("SET LOCAL transaction_timeout = 0"))
         rows = await self.session.stream_scalars(query.execution_options(yield_per=batch))
         async for row in rows:
             yield row
@@ -124,8 +128,11 @@ class BaseRepository(Generic[T]):
         return [column == value for column, value in zip(self.model.__mapper__.primary_key, values, strict=True)]
 
     def _newest_first(self, query: Select[T]) -> Select[T]:
-        order = [self._column("created_at").desc()] if "created_at" in self.model.__table__.c else []
-        return query.order_by(*order, *self.model.__mapper__.primary_key)
+        key = self.model.__mapper__.primary_key
+        if "created_at" not in self.model.__table__.c:
+            return query.order_by(*key)
+        # Ids are ordered by time too: they tell apart what one transaction has made.
+        return query.order_by(self._column("created_at").desc(), *[column.desc() for column in key])
 
 
 def columns_of(row: Base) -> dict[str, Any]:

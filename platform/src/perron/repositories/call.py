@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from uuid import UUID
 
-from sqlalchemy import Text, cast, func
+from sqlalchemy import Select, Text, cast, func
 from sqlalchemy.orm import defer, selectinload
 
 from perron.errors import CallNotFoundError
@@ -30,6 +30,18 @@ class CallRepository(BaseRepository[Call]):
         offset: int = 0,
     ) -> Sequence[Call]:
         """Return a page, newest first."""
+        query = self.matching(run_id=run_id, thread_id=thread_id, operation=operation, state=state)
+        return (await self.session.execute(query.limit(limit).offset(offset))).scalars().all()
+
+    def matching(
+        self,
+        *,
+        run_id: UUID | None = None,
+        thread_id: UUID | None = None,
+        operation: str | None = None,
+        state: str | None = None,
+    ) -> Select[Call]:
+        """Return the query for calls, newest first."""
         query = self.select(defer(Call.sealed))
         for column, value in (
             (Call.run_id, run_id),
@@ -39,8 +51,7 @@ class CallRepository(BaseRepository[Call]):
         ):
             if value is not None:
                 query = query.where(column == value)
-        query = query.order_by(Call.created_at.desc(), Call.call_id.desc()).limit(limit).offset(offset)
-        return (await self.session.execute(query)).scalars().all()
+        return query.order_by(Call.created_at.desc(), Call.call_id.desc())
 
     async def get_with_attempts(self, call_id: UUID) -> Call:
         """Return a call and its attempts.

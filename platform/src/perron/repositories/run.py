@@ -7,7 +7,20 @@ from functools import cache
 from typing import Any, cast
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Insert, Table, and_, bindparam, exists, func, or_, select, text, update
+from sqlalchemy import (
+    ColumnElement,
+    Insert,
+    Select,
+    Table,
+    and_,
+    bindparam,
+    exists,
+    func,
+    or_,
+    select,
+    text,
+    update,
+)
 from sqlalchemy.orm import aliased, selectinload
 
 from perron.errors import RunNotFoundError
@@ -51,6 +64,13 @@ class RunRepository(BaseRepository[Run]):
         offset: int = 0,
     ) -> Sequence[Run]:
         """Return a page, newest first."""
+        query = self.matching(thread_id=thread_id, status=status, graph_id=graph_id)
+        return (await self.session.execute(query.limit(limit).offset(offset))).scalars().all()
+
+    def matching(
+        self, *, thread_id: UUID | None = None, status: str | None = None, graph_id: str | None = None
+    ) -> Select[Run]:
+        """Return the query for runs with their asks, newest first."""
         query = self.select(selectinload(Run.asks))
         if thread_id is not None:
             query = query.where(Run.thread_id == thread_id)
@@ -58,8 +78,7 @@ class RunRepository(BaseRepository[Run]):
             query = query.where(Run.status == status)
         if graph_id is not None:
             query = query.where(Run.graph_id == graph_id)
-        query = query.order_by(Run.created_at.desc(), Run.run_id.desc()).limit(limit).offset(offset)
-        return (await self.session.execute(query)).scalars().all()
+        return query.order_by(Run.created_at.desc(), Run.run_id.desc())
 
     async def find_head_id(self, thread_id: UUID) -> UUID | None:
         """Return the head of the thread's line, whoever's it is: its first pending or running run."""

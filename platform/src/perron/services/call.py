@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import get_args
 from uuid import UUID
 
@@ -44,6 +44,27 @@ class CallService:
             return await CallRepository(session, caller).search(
                 run_id=run_id, thread_id=thread_id, operation=operation, state=state, limit=limit, offset=offset
             )
+
+    async def stream(
+        self,
+        caller: Caller,
+        *,
+        run_id: UUID | None = None,
+        thread_id: UUID | None = None,
+        operation: str | None = None,
+        state: str | None = None,
+    ) -> AsyncIterator[Call]:
+        """Yield all calls that match, newest first, in little memory however many they are.
+
+        Raises:
+            InvalidInputError: There is no such state.
+        """
+        check_filter("state", "calls", state, get_args(CallState))
+        async with self._database.begin() as session:
+            calls = CallRepository(session, caller)
+            query = calls.matching(run_id=run_id, thread_id=thread_id, operation=operation, state=state)
+            async for call in calls.stream(query):
+                yield call
 
     async def get(self, caller: Caller, name: str | UUID) -> Call:
         """Return the call of an id, or of the end of one that people copy from a table, with its attempts.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, get_args
 from uuid import UUID
@@ -128,6 +128,25 @@ class RunService:
             return await RunRepository(session, caller).search(
                 thread_id=thread_id, status=status, graph_id=graph_id, limit=limit, offset=offset
             )
+
+    async def stream(
+        self,
+        caller: Caller,
+        *,
+        thread_id: UUID | None = None,
+        status: str | None = None,
+        graph_id: str | None = None,
+    ) -> AsyncIterator[Run]:
+        """Yield all runs that match, newest first, in little memory however many they are.
+
+        Raises:
+            InvalidInputError: There is no such status.
+        """
+        check_filter("status", "runs", status, get_args(RunStatus))
+        async with self._database.begin() as session:
+            runs = RunRepository(session, caller)
+            async for run in runs.stream(runs.matching(thread_id=thread_id, status=status, graph_id=graph_id)):
+                yield run
 
     async def cancel(self, caller: Caller, run_id: UUID) -> Run:
         """Cancel a pending run at once; ask the worker of a running one to stop it.
