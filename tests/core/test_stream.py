@@ -213,11 +213,17 @@ async def test_a_failed_run_streams_its_error(deployment: Deployment) -> None:
 
 async def test_an_agent_that_cannot_be_built_ends_its_stream(deployment: Deployment) -> None:
     def build() -> Any:
-        raise RuntimeError("nothing here")
+        if is_broken:
+            raise RuntimeError("nothing here")
+        return chain(one).build
 
-    platform = await deployment.open(Agent("agent", build))
+    is_broken = False
+    platform = await deployment.open(Agent("agent", build), worker=False)
+    run_id = await platform.submit("agent", {"text": ""})
+    is_broken = True
+    executing = await deployment.open(Agent("agent", build))
 
-    events = await collect(platform.follow(await platform.submit("agent", {"text": ""})))
+    events = await collect(executing.follow(run_id))
 
     assert events[-2].data["error"] == "AgentError"
     assert events[-1].data["status"] == "error"
