@@ -50,6 +50,7 @@ class Batch(Generic[I, R]):
             await asyncio.wait(set(self._tasks))
 
     async def _drain(self) -> None:
+        await asyncio.sleep(0)  # those who come in this turn of the loop go along
         while self._waiting:
             items, self._waiting = self._waiting[:MOST], self._waiting[MOST:]
             if not await self._try_all(items):
