@@ -51,3 +51,13 @@ async def test_a_stream_may_take_longer_than_other_transactions(database: Databa
         second = await anext(rows)
 
     assert first.thread_id != second.thread_id
+
+
+async def test_only_who_may_see_a_row_deletes_it(database: Database) -> None:
+    await add_threads(database, ANN, 1)
+
+    async with database.begin() as session:
+        (thread,) = await ThreadRepository(session, ANN).get_all()
+        assert not await ThreadRepository(session, BEN).delete(thread.thread_id)
+        assert not await ThreadRepository(session, Caller(principal="ann", tenant="u")).delete(thread.thread_id)
+        assert await ThreadRepository(session, ANN).delete(thread.thread_id)

@@ -16,12 +16,14 @@ from langgraph.checkpoint.base.id import uuid6
 from langgraph.checkpoint.conformance import checkpointer_test, validate
 from psycopg import AsyncCursor
 from psycopg.rows import DictRow
+from sqlalchemy import select
 from tests.runtime.conftest import Rows, waits_for_a_lock
 
 from perron.errors import LeaseLostError
-from perron.ids import ThreadId
+from perron.ids import ThreadId, new_id
+from perron.models.call import Call
 from perron.runtime.checkpoint_log import CheckpointLog
-from perron.runtime.checkpointer import FencedSaver, ThreadFence, sort_after
+from perron.runtime.checkpointer import FencedSaver, RunFence, ThreadFence, sort_after
 
 REFUSED = r"Another worker|not running under"
 
@@ -117,6 +119,35 @@ async def test_a_zombie_in_one_batch_with_its_successor_writes_nothing(rows: Row
     written = {result["id"] for result in results if not isinstance(result, BaseException)}
     assert {found.checkpoint["id"] async for found in live.alist(config_of(run.thread_id))} == written
     assert len(written) == 3
+
+
+async def test_only_who_has_the_run_clears_the_answers_that_a_checkpoint_makes_needless(rows: Rows) -> None:
+    run = await rows.claimed()
+    again = await rows.claimed_again(run)
+    zombie, live = rows.saver(run), rows.saver(again)
+    async with rows.database.begin() as session:
+        session.add(
+            Call(
+                call_id=new_id(), thread_id=run.thread_id, run_id=run.run_id, task_id="task", slot="#1",
+                operation="desk.refund", fingerprint=b"f", effect="create", repeat="SameKey", state="done",
+                sealed=b"sealed",
+            )
+        )  # fmt: skip
+    for saver in (zombie, live):
+        assert isinstance(saver.fence, RunFence)
+        saver.fence.clears_all = True
+
+    with pytest.raises((psycopg.ProgrammingError, LeaseLostError)):
+        await put(zombie, run.thread_id)
+    assert await sealed(rows) == [b"sealed"]
+
+    await put(live, run.thread_id)
+    assert await sealed(rows) == [None]
+
+
+async def sealed(rows: Rows) -> list[bytes | None]:
+    async with rows.database.begin() as session:
+        return list((await session.execute(select(Call.sealed))).scalars())
 
 
 async def test_what_one_run_cannot_write_fails_no_other(rows: Rows) -> None:

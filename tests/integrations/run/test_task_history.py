@@ -57,6 +57,15 @@ def test_arguments_say_which_call_it_is_when_the_order_changed() -> None:
     assert [m.row for m in match(rows, b"b", b"a")] == [rows[1], rows[0]]
 
 
+def test_of_calls_with_the_same_arguments_the_one_in_its_place_is_meant() -> None:
+    rows = [make_row("#2", b"a")]  # the process died before the first of the two was recorded
+
+    first, second = match(rows, b"a", b"a")
+
+    assert (first.slot, first.row) == ("#1", None)
+    assert second.row is rows[0]
+
+
 def test_what_another_call_means_exactly_is_no_rival() -> None:
     rows = [make_row("#1", b"a")]
 
