@@ -155,6 +155,15 @@ def test_the_value_of_an_interrupt_is_the_agents_own() -> None:
     Answer("edit", "nonsense").check(make_ask(is_ours=False))
 
 
+@pytest.mark.parametrize("number", [float("nan"), float("inf")])
+@pytest.mark.parametrize(("decision", "is_ours"), [("edit", True), ("give_result", True), ("respond", False)])
+def test_a_number_that_is_not_finite_is_refused(decision: str, number: float, is_ours: bool) -> None:
+    ask = make_ask({"cents": 1.5}, is_ours=is_ours)
+
+    with pytest.raises(InvalidInputError, match="not finite"):
+        Answer(decision, {"cents": number}).check(ask)
+
+
 async def test_an_edit_that_does_not_fit_leaves_the_ask_open(deployment: Deployment) -> None:
     async def ask(state: Any) -> Any:
         return {"text": str((await approve("Refund?", args={"cents": 9_000}))["cents"])}

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from perron.errors import InvalidInputError, nearest
 from perron.models.ask import Ask
-from perron.services.answer_value import check_value
+from perron.services.answer_value import check_finite, check_value
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +33,7 @@ class Answer:
             )
         if self.decision in ("edit", "give_result") and self.value is None:
             raise InvalidInputError(f"The decision {self.decision!r} needs a value.", ask_id=str(ask.ask_id))
+        check_finite(ask, self.decision, self.value)
         if _is_ours(ask) and self.decision in ("edit", "give_result", "respond"):
             check_value(ask, self.decision, self.value)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Any
 
@@ -32,6 +33,21 @@ def check_value(ask: Ask, decision: str, value: Any) -> None:
         problem = _edit_problem(ask, value)
     if problem is not None:
         raise InvalidInputError(f"The value of the decision {decision!r} {problem}", ask_id=str(ask.ask_id))
+
+
+def check_finite(ask: Ask, decision: str, value: Any) -> None:
+    """Refuse NaN and infinities, which would be stored as null.
+
+    Raises:
+        InvalidInputError: The value has one.
+    """
+    try:
+        json.dumps(value, allow_nan=False, default=str)
+    except ValueError:
+        raise InvalidInputError(
+            f"The value of the decision {decision!r} holds a number that is not finite: JSON knows none.",
+            ask_id=str(ask.ask_id),
+        ) from None
 
 
 def _misfit(schema: dict[str, Any], value: Any) -> str | None:
