@@ -131,8 +131,10 @@ def test_a_second_answer_is_refused(cli: CommandLine) -> None:
 
     refused = cli("answer", ask, "--value", "2")
 
-    assert refused.code == 1
+    assert refused.code == 2
     assert "does not wait" in refused.err
+    shown = cli("asks", "show", ask, "--json")
+    assert shown.json["answer"] == {"decision": "respond", "value": 1, "by": "system"}
 
 
 @pytest.mark.parametrize(

@@ -51,7 +51,7 @@ def show(
 ) -> None:
     """Show an ask, what it takes, and the command for each answer."""
     row = read(lambda platform: platform.asks.get(platform.caller, ask))
-    fields = {key: value for key, value in _row(row).items() if key not in ("short_id", "agent", "answer")}
+    fields = {key: value for key, value in _row(row).items() if key not in ("short_id", "agent")}
     print_fields({**fields, "answer_schema": row.answer_schema}, as_json=as_json)
     if row.state == "open" and not as_json:
         say("")

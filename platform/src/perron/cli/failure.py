@@ -14,13 +14,14 @@ from perron.errors import (
     IntegrationError,
     InvalidInputError,
     NotFoundError,
+    NotWaitingError,
     PerronError,
 )
 
 DONE, FAILED, BAD_USAGE, WAITING = 0, 1, 2, 3
 INTERRUPTED = 130
 
-_USAGE = (ConfigurationError, InvalidInputError, NotFoundError)
+_USAGE = (ConfigurationError, InvalidInputError, NotFoundError, NotWaitingError)
 
 
 def tell(exc: Exception, *, is_debug: bool) -> int:

@@ -38,9 +38,13 @@ class AskRepository(BaseRepository[Ask]):
         )
 
     async def find_by_end(self, digits: str) -> Sequence[Ask]:
-        """Return up to two asks whose id ends so. People copy ends: the beginning of a uuid7 is the time."""
+        """Return up to two asks whose id ends so, with their answers.
+
+        People copy ends: the beginning of a uuid7 is the time.
+        """
         ends_so = func.replace(cast(Ask.ask_id, Text), "-", "").endswith(digits, autoescape=True)
-        return (await self.session.execute(self.select().where(ends_so).limit(2))).scalars().all()
+        query = self.select(joinedload(Ask.answer), joinedload(Ask.run)).where(ends_so).limit(2)
+        return (await self.session.execute(query)).scalars().all()
 
     async def search(
         self,

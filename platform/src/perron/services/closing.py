@@ -34,7 +34,10 @@ async def closed_asks(
     closing: dict[Ask, Answer] = {}
     for ask_id, answer in answers.items():
         if ask_id not in by_id:
-            raise NotWaitingError(f"The ask {ask_id} does not wait for an answer (any more).", ask_id=str(ask_id))
+            raise NotWaitingError(
+                f"The ask {ask_id} does not wait for an answer (any more): `perron asks show {ask_id}` says why.",
+                ask_id=str(ask_id),
+            )
         answer.check(by_id[ask_id])
         closing[by_id[ask_id]] = answer
     return closing
