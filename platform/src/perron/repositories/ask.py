@@ -43,7 +43,7 @@ class AskRepository(BaseRepository[Ask]):
         People copy ends: the beginning of a uuid7 is the time.
         """
         ends_so = func.replace(cast(Ask.ask_id, Text), "-", "").endswith(digits, autoescape=True)
-        query = self.select(joinedload(Ask.answer), joinedload(Ask.run)).where(ends_so).limit(2)
+        query = self.select(joinedload(Ask.answer)).where(ends_so).limit(2)
         return (await self.session.execute(query)).scalars().all()
 
     async def search(
