@@ -76,10 +76,10 @@ class BaseRepository(Generic[T]):
             query = query.with_for_update(key_share=True)
         return (await self.session.execute(query)).scalar_one_or_none()
 
-    async def get_all(self, limit: int = 100, *, offset: int = 0) -> Sequence[T]:
+    async def get_all(self, limit: int = 100, *, offset: int = 0, query: Select[T] | None = None) -> Sequence[T]:
         """Return a page, newest first where the table knows."""
-        query = self._newest_first(self.select()).limit(limit).offset(offset)
-        return (await self.session.execute(query)).scalars().all()
+        query = self._newest_first(self.select()) if query is None else query
+        return (await self.session.execute(query.limit(limit).offset(offset))).scalars().all()
 
     async def count(self, *conditions: ColumnElement[bool]) -> int:
         """Count the rows that the caller may see."""

@@ -19,20 +19,6 @@ class CallRepository(BaseRepository[Call]):
     model = Call
     not_found = CallNotFoundError
 
-    async def search(
-        self,
-        *,
-        run_id: UUID | None = None,
-        thread_id: UUID | None = None,
-        operation: str | None = None,
-        state: str | None = None,
-        limit: int = 100,
-        offset: int = 0,
-    ) -> Sequence[Call]:
-        """Return a page, newest first."""
-        query = self.matching(run_id=run_id, thread_id=thread_id, operation=operation, state=state)
-        return (await self.session.execute(query.limit(limit).offset(offset))).scalars().all()
-
     def matching(
         self,
         *,

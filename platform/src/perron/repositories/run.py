@@ -54,19 +54,6 @@ class RunRepository(BaseRepository[Run]):
         )
         return (await self.session.execute(query)).scalar_one_or_none()
 
-    async def search(
-        self,
-        *,
-        thread_id: UUID | None = None,
-        status: str | None = None,
-        graph_id: str | None = None,
-        limit: int = 10,
-        offset: int = 0,
-    ) -> Sequence[Run]:
-        """Return a page, newest first."""
-        query = self.matching(thread_id=thread_id, status=status, graph_id=graph_id)
-        return (await self.session.execute(query.limit(limit).offset(offset))).scalars().all()
-
     def matching(
         self, *, thread_id: UUID | None = None, status: str | None = None, graph_id: str | None = None
     ) -> Select[Run]:

@@ -41,9 +41,9 @@ class CallService:
         """
         check_filter("state", "calls", state, get_args(CallState))
         async with self._database.begin() as session:
-            return await CallRepository(session, caller).search(
-                run_id=run_id, thread_id=thread_id, operation=operation, state=state, limit=limit, offset=offset
-            )
+            calls = CallRepository(session, caller)
+            query = calls.matching(run_id=run_id, thread_id=thread_id, operation=operation, state=state)
+            return await calls.get_all(limit, offset=offset, query=query)
 
     async def stream(
         self,

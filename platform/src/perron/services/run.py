@@ -125,9 +125,9 @@ class RunService:
         """
         check_filter("status", "runs", status, get_args(RunStatus))
         async with self._database.begin() as session:
-            return await RunRepository(session, caller).search(
-                thread_id=thread_id, status=status, graph_id=graph_id, limit=limit, offset=offset
-            )
+            runs = RunRepository(session, caller)
+            query = runs.matching(thread_id=thread_id, status=status, graph_id=graph_id)
+            return await runs.get_all(limit, offset=offset, query=query)
 
     async def stream(
         self,
