@@ -134,7 +134,20 @@ def test_a_file_that_is_no_database_is_named_as_the_reason(tmp_path: Path) -> No
     assert "Traceback" not in str(raised.value)
 
 
-def test_a_port_that_is_taken_is_named_as_the_reason(tmp_path: Path) -> None:
+def test_a_port_that_is_taken_is_one_sentence_that_says_what_to_do(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        command = [*COMMAND, "--db", str(tmp_path / "desk.sqlite3"), "--port", str(port)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == (
+        f"perron-desk-server: cannot listen on 127.0.0.1 port {port}: another process does; "
+        "end that one, or name another port with --port (0 takes a free one).\n"
+    )
+
+
+def test_a_desk_that_does_not_start_says_why(tmp_path: Path) -> None:
     with (
         socket.create_server(("127.0.0.1", 0)) as taken,
         pytest.raises(DeskStartError, match=f"cannot listen on 127.0.0.1 port {taken.getsockname()[1]}"),

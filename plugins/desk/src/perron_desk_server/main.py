@@ -1,6 +1,7 @@
 """The command `perron-desk-server`."""
 
 import argparse
+import errno
 import json
 import os
 import signal
@@ -72,7 +73,9 @@ def _listen(host: str, port: int) -> socket.socket:
     try:
         listener = socket.create_server((host, port), family=family, backlog=2048)
     except (OSError, OverflowError) as exc:
-        raise OSError(f"cannot listen on {host} port {port}: {exc}") from exc
+        is_taken = isinstance(exc, OSError) and exc.errno == errno.EADDRINUSE
+        taken = "another process does; end that one, or name another port with --port (0 takes a free one)."
+        raise OSError(f"cannot listen on {host} port {port}: {taken if is_taken else exc}") from exc
     # asyncio does it only for sockets that it has opened itself; without it each answer takes 40 ms.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return listener
