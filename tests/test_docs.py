@@ -87,11 +87,12 @@ class Folder:
 
 _IDS = re.compile(r"\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b|\b[0-9a-f]{8}\b")
 _TIMES = re.compile(r"\d+(?:\.\d+)? m?s \(\d+/s\)")
+_PORTS = re.compile(r"(?<=http://127\.0\.0\.1:)\d+")
 
 
 def _plain(text: str) -> list[str]:
-    """Return the lines without what differs from run to run: ids and times."""
-    return [_TIMES.sub("TIME", _IDS.sub("ID", line)).rstrip() for line in text.splitlines()]
+    """Return the lines without what differs from run to run: ids, times and ports."""
+    return [_PORTS.sub("PORT", _TIMES.sub("TIME", _IDS.sub("ID", line))).rstrip() for line in text.splitlines()]
 
 
 @pytest.fixture

@@ -138,6 +138,16 @@ async def test_what_the_api_accepts_is_saved_with_its_account(process: Process, 
     assert await process.token_of(BOB) == "canary-1"
 
 
+async def test_the_address_is_shown_without_a_password(
+    process: Process, me: Me, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = await process.service.address_of(ADMIN, "shop")
+    monkeypatch.setenv("PERRON_INTEGRATION_SHOP__BASE_URL", "https://ann:canary-1@shop.example:8443/api")
+
+    assert plain == me.url
+    assert await process.service.address_of(ADMIN, "shop") == "https://shop.example:8443/api"
+
+
 async def test_what_the_api_refuses_is_not_saved(process: Process) -> None:
     with pytest.raises(InvalidInputError, match="does not work") as raised:
         await process.service.add(ADMIN, "shop", "canary-1")

@@ -36,18 +36,19 @@ def add(
 ) -> None:
     """Check credentials with the API and keep them, sealed. A command line would show them to others."""
 
-    async def work(platform: Platform) -> Connection:
+    async def work(platform: Platform) -> tuple[Connection, str]:
         platform.connections.integration(integration)  # what is wrong with that comes first
         credentials = os.environ.get(from_env, "")
         if not credentials.strip():
             raise ConfigurationError(f"The environment variable {from_env} is not set, or empty.")
-        return await platform.connections.add(platform.caller, integration, credentials, name=name, owner=owner)
+        row = await platform.connections.add(platform.caller, integration, credentials, name=name, owner=owner)
+        return row, await platform.connections.address_of(platform.caller, integration)
 
-    row = read(work)
+    row, address = read(work)
     if as_json:
         print_json(_row(row))
     else:
-        say(f"Connected {row.integration} as {row.account_label or row.account_id or row.name}.")
+        say(f"Connected {row.integration} as {row.account_label or row.account_id or row.name} at {address}.")
 
 
 @app.command("list")

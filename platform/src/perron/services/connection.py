@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel
 
@@ -155,9 +156,22 @@ class ConnectionService:
             raise UnknownNameError("integration", key, self._registered)
         return self._registered[key]
 
+    async def address_of(self, caller: Caller, key: str) -> str:
+        """Return the root of an integration's API, fit to be shown: without user and password.
+
+        Raises:
+            UnknownNameError: No loaded plugin has it.
+            ConfigurationError: One of its settings does not fit.
+        """
+        root = urlsplit((await self._open(caller, self.integration(key))).base_url)
+        return root._replace(netloc=root.netloc.rpartition("@")[2]).geturl()
+
+    async def _open(self, caller: Caller, integration: AnyIntegration) -> Integration[Any, Any]:
+        return integration.open(await self._settings.of_integration(caller, integration.key))
+
     async def _ask(self, caller: Caller, integration: AnyIntegration, credentials: BaseModel) -> Account:
         """Let the integration find out who the credentials are."""
-        opened = integration.open(await self._settings.of_integration(caller, integration.key))
+        opened = await self._open(caller, integration)
         try:
             return await self._integrations.check(opened, credentials)
         except IntegrationError as exc:
