@@ -15,6 +15,7 @@ import pytest
 from perron_desk_server.errors import BadFaultError
 from perron_desk_server.faults import Fault
 from perron_desk_server.process import DeskProcess, start_desk
+from perron_desk_server.request_glob import can_fit
 
 MESSAGE = {"to": "a@mail.example", "text": "Hi"}
 
@@ -271,6 +272,41 @@ def test_an_unknown_fault_is_refused(desk: DeskProcess, api: httpx.Client, spec:
 def test_a_bad_fault_is_not_armed(api: httpx.Client, fault: dict[str, object]) -> None:
     assert api.post("/faults", json=fault).status_code == 422
     assert api.get("/faults").json() == []
+
+
+@pytest.mark.parametrize("path", ["POST /mesages", "PUT /messages", "/messages", "POST /payments", "* /book"])
+def test_a_path_that_no_request_can_have_is_refused(api: httpx.Client, path: str) -> None:
+    answer = api.post("/faults", json={"kind": "late", "path": path})
+
+    assert (answer.status_code, answer.json()["error"]["code"]) == (422, "no_route")
+    assert answer.json()["error"]["message"] == (
+        f"No request can fit the path {path!r}: it is a glob over one of GET /me, GET /tickets, POST /tickets, "
+        "GET /customers/{customer_id}, PUT /cards/{card_id}/freeze, POST /payments/{payment_id}/refunds, "
+        "POST /messages."
+    )
+    assert api.get("/faults").json() == []
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "*",
+        "PUT *",
+        "* /cards/*",
+        "PUT /cards/card-1-1/freeze",
+        "PUT /cards/card-1-*",
+        "P[!O]T /c*s/?*-[0-9]/fr??ze",
+    ],
+)
+def test_a_glob_fits_what_its_route_can_have(path: str) -> None:
+    assert can_fit(path, "PUT /cards/{card_id}/freeze")
+
+
+@pytest.mark.parametrize(
+    "path", ["", "PUT", "POST *", "PUT /cards//freeze", "PUT /cards/a/b/freeze", "PUT /cards/*/thaw", "P[U]*[!e]"]
+)
+def test_a_glob_does_not_fit_what_its_route_cannot_have(path: str) -> None:
+    assert not can_fit(path, "PUT /cards/{card_id}/freeze")
 
 
 def test_a_header_names_kind_and_number() -> None:

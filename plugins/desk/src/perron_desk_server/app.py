@@ -6,6 +6,7 @@ Lists come in pages: see `routes/tickets.py`. The levers for tests are `/book` a
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp
@@ -18,19 +19,27 @@ from perron_desk_server.routes import book, cards, customers, faults, me, messag
 from perron_desk_server.store import Store
 from perron_desk_server.waiting import WaitingRoom
 
+_BUSINESS = (me, tickets, customers, cards, payments, messages)
+"""Whose requests can go wrong; the levers always work."""
+
 
 def create_app(store: Store, *, token: str, room: WaitingRoom) -> ASGIApp:
     """The application over an open store. The caller closes store and room."""
-    board = FaultBoard()
+    board = FaultBoard(_requests())
     app = FastAPI(title="Desk", docs_url=None, redoc_url=None)
-    app.state.store, app.state.room, app.state.board = store, room, board
-    app.state.keys = KeysInProgress()
-    for routes in (me, tickets, customers, cards, payments, messages, book, faults):
+    app.state.store, app.state.room, app.state.keys = store, room, KeysInProgress()
+    app.state.board = board
+    for routes in (*_BUSINESS, book, faults):
         app.include_router(routes.router)
     app.add_exception_handler(DeskError, _refuse)
     app.add_exception_handler(RequestValidationError, _refuse_invalid)
     app.add_exception_handler(HTTPException, _refuse_http)
     return TokenGate(FaultGate(app, board=board, room=room), token=token)
+
+
+def _requests() -> list[str]:
+    found = [route for module in _BUSINESS for route in module.router.routes if isinstance(route, APIRoute)]
+    return [f"{method} {route.path}" for route in found for method in route.methods or ()]
 
 
 async def _refuse(_request: Request, exc: Exception) -> Response:

@@ -6,9 +6,11 @@ DeskError
 ├── BadFaultError         400
 ├── NotFoundError         404
 ├── KeyInProgressError    409
-└── KeyReusedError        422
+├── KeyReusedError        422
+└── NoRouteError          422
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
 
@@ -77,3 +79,13 @@ class KeyReusedError(DeskError):
 
     def __init__(self, key: str) -> None:
         super().__init__(f"Idempotency-Key {key!r} was used for another request; take a new key for a new one.")
+
+
+class NoRouteError(DeskError):
+    """A fault was to be armed for a path that no request can have."""
+
+    http_status = 422
+    code = "no_route"
+
+    def __init__(self, path: str, *, routes: Sequence[str]) -> None:
+        super().__init__(f"No request can fit the path {path!r}: it is a glob over one of {', '.join(routes)}.")

@@ -1,12 +1,14 @@
 """Faults: what can be made to go wrong, and which requests it is armed for."""
 
+from collections.abc import Sequence
 from enum import StrEnum
 from fnmatch import fnmatchcase
 from typing import Self
 
 from pydantic import BaseModel, Field, ValidationError
 
-from perron_desk_server.errors import BadFaultError
+from perron_desk_server.errors import BadFaultError, NoRouteError
+from perron_desk_server.request_glob import can_fit
 
 FAULT_HEADER = b"x-desk-fault"
 
@@ -74,11 +76,19 @@ class ArmedFault(Fault):
 class FaultBoard:
     """The armed faults, in memory only: a desk that is started anew behaves."""
 
-    def __init__(self) -> None:
+    def __init__(self, routes: Sequence[str]) -> None:
+        """`routes` are those that can go wrong, as `METHOD /path/{parameter}`."""
+        self._routes = routes
         self._armed: list[ArmedFault] = []
 
     def arm(self, fault: ArmedFault) -> None:
-        """Let the next `fault.times` requests that fit go wrong. Of several that fit the oldest is taken."""
+        """Let the next `fault.times` requests that fit go wrong. Of several that fit the oldest is taken.
+
+        Raises:
+            NoRouteError: No request to the desk will ever fit.
+        """
+        if not any(can_fit(fault.path, route) for route in self._routes):
+            raise NoRouteError(fault.path, routes=self._routes)
         self._armed.append(fault)
 
     def disarm(self) -> None:
