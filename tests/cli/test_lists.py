@@ -120,6 +120,7 @@ def test_a_thread_shows_state_and_history_and_goes_to_somebody_else(cli: Command
 
     state = cli("threads", "state", thread, "--json").json
     history = cli("threads", "history", thread, "--json").json
+    refused = cli("threads", "state", thread, "--checkpoint", "nope")
     transferred = cli("threads", "transfer", thread, "--to", "ann")
 
     assert state["values"]["answer"] == "You said: hello"
@@ -130,6 +131,8 @@ def test_a_thread_shows_state_and_history_and_goes_to_somebody_else(cli: Command
     assert "belongs to ann now" in transferred.out
     assert cli("threads", "show", thread, "--json").json["owner"] == "ann"
     assert cli("runs", "list", "--json").json[0]["owner"] == "ann"
+    assert (refused.code, refused.out) == (2, "")
+    assert f"The thread {thread} has no checkpoint 'nope'." in refused.err
 
 
 def test_a_run_is_one_timeline_with_its_waits_and_answers(cli: CommandLine) -> None:

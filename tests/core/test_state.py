@@ -16,6 +16,7 @@ from perron.caller import Caller
 from perron.core.platform import Platform
 from perron.errors import (
     CheckpointMovedError,
+    CheckpointNotFoundError,
     InvalidInputError,
     NotWaitingError,
     ThreadBusyError,
@@ -78,6 +79,21 @@ async def test_a_fork_begins_at_an_older_checkpoint(deployment: Deployment) -> N
 
     assert again.output == {"text": "012", "log": ["one", "two"]}
     assert forked.output["text"] == "y2"
+
+
+async def test_a_checkpoint_that_the_thread_does_not_have_is_no_empty_state(deployment: Deployment) -> None:
+    platform = await deployment.open(chain(one))
+    run = await platform.run("agent", {"text": "0"})
+    another = await platform.run("agent", {"text": "0"})
+    strange = checkpoint_of(await platform.state(another.thread_id))
+
+    with pytest.raises(CheckpointNotFoundError, match="has no checkpoint 'nope'"):
+        await platform.state(run.thread_id, checkpoint_id="nope")
+    with pytest.raises(CheckpointNotFoundError, match=f"perron threads history {run.thread_id}"):
+        await platform.update_state(run.thread_id, {"text": "x"}, checkpoint_id=strange)
+    with pytest.raises(CheckpointNotFoundError):
+        await platform.run("agent", {"text": "x"}, thread_id=run.thread_id, checkpoint_id=strange)
+    assert (await platform.state(run.thread_id)).values["text"] == "01"
 
 
 async def test_a_thread_with_a_run_in_line_is_not_changed(deployment: Deployment) -> None:

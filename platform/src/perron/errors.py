@@ -8,7 +8,8 @@ PerronError
 ├── SchemaError                   the database's schema does not fit this release
 ├── NotFoundError                 404
 │   ├── AgentNotFoundError, AssistantNotFoundError, ThreadNotFoundError, RunNotFoundError
-│   └── AskNotFoundError, CallNotFoundError, ConnectionNotFoundError, PluginNotFoundError
+│   ├── CheckpointNotFoundError, AskNotFoundError, CallNotFoundError
+│   └── ConnectionNotFoundError, PluginNotFoundError
 ├── ConflictError                 409: the thing is not in a state that allows it
 │   ├── AlreadyExistsError, ThreadBusyError, NotWaitingError
 │   └── RunEndedError, CheckpointMovedError
@@ -130,6 +131,20 @@ class RunNotFoundError(NotFoundError):
     def __init__(self, run_id: object) -> None:
         super().__init__(
             f"There is no run {run_id}. `perron runs list` shows those that there are.", run_id=str(run_id)
+        )
+
+
+class CheckpointNotFoundError(NotFoundError):
+    """The thread has no checkpoint with this id."""
+
+    code = "checkpoint_not_found"
+
+    def __init__(self, thread_id: object, checkpoint_id: str) -> None:
+        super().__init__(
+            f"The thread {thread_id} has no checkpoint {checkpoint_id!r}. "
+            f"`perron threads history {thread_id}` shows those that it has.",
+            thread_id=str(thread_id),
+            checkpoint_id=checkpoint_id,
         )
 
 

@@ -213,7 +213,11 @@ class Platform:
         return run
 
     async def state(self, thread_id: UUID | str, *, checkpoint_id: str | None = None) -> StateSnapshot:
-        """Return a thread's state, the newest or that of a checkpoint."""
+        """Return a thread's state, the newest or that of a checkpoint.
+
+        Raises:
+            CheckpointNotFoundError: The thread does not have that one.
+        """
         thread, graph_id = await self._graph_of(thread_id)
         return await self.states.get(thread, graph_id, checkpoint_id=checkpoint_id)
 
@@ -237,6 +241,7 @@ class Platform:
         Raises:
             ThreadBusyError: A run of the thread is in line.
             CheckpointMovedError: Somebody else has written meanwhile.
+            CheckpointNotFoundError: The thread does not have that one.
         """
         thread, graph_id = await self._graph_of(thread_id)
         return await self.states.update(thread, graph_id, values, as_node=as_node, checkpoint_id=checkpoint_id)

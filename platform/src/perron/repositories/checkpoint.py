@@ -41,6 +41,16 @@ class CheckpointRepository:
         result: str | None = (await self._session.execute(query, {"thread_id": str(thread_id)})).scalar_one()
         return result
 
+    async def has(self, thread_id: UUID, checkpoint_id: str) -> bool:
+        """Whether the thread has this checkpoint; those of its subgraphs do not count."""
+        query = text(
+            f"SELECT EXISTS (SELECT FROM {self._schema}.checkpoints"  # noqa: S608  # a checked identifier
+            " WHERE thread_id = :thread_id AND checkpoint_ns = '' AND checkpoint_id = :checkpoint_id)"
+        )
+        values = {"thread_id": str(thread_id), "checkpoint_id": checkpoint_id}
+        result: bool = (await self._session.execute(query, values)).scalar_one()
+        return result
+
     async def has_step_since(self, thread_id: UUID, checkpoint_id: str | None) -> bool:
         """Whether a step has ended after this checkpoint, in the thread or in a subgraph of it.
 

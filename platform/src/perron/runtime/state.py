@@ -14,7 +14,13 @@ from langgraph.types import StateSnapshot
 
 from perron.caller import Caller
 from perron.database.encoding import clean
-from perron.errors import CheckpointMovedError, InvalidInputError, ThreadBusyError, ThreadNotFoundError
+from perron.errors import (
+    CheckpointMovedError,
+    CheckpointNotFoundError,
+    InvalidInputError,
+    ThreadBusyError,
+    ThreadNotFoundError,
+)
 from perron.ids import ThreadId
 from perron.repositories.ask import AskRepository
 from perron.repositories.checkpoint import CheckpointRepository
@@ -35,10 +41,12 @@ class ThreadStates:
     async def get(
         self, thread_id: ThreadId, graph_id: str, *, checkpoint_id: str | None = None, subgraphs: bool = False
     ) -> StateSnapshot:
-        """Return the newest state, or that of a checkpoint."""
-        async with self._graph(thread_id, graph_id) as (graph, config):
-            if checkpoint_id:
-                config["configurable"]["checkpoint_id"] = checkpoint_id
+        """Return the newest state, or that of a checkpoint.
+
+        Raises:
+            CheckpointNotFoundError: The thread does not have that one.
+        """
+        async with self._graph(thread_id, graph_id, checkpoint_id=checkpoint_id) as (graph, config):
             return await graph.aget_state(config, subgraphs=subgraphs)
 
     async def get_history(
@@ -73,11 +81,10 @@ class ThreadStates:
         Raises:
             ThreadBusyError: A run of the thread is pending or running.
             CheckpointMovedError: Somebody else has written meanwhile.
+            CheckpointNotFoundError: The thread does not have that one.
             InvalidInputError: The values do not fit the graph.
         """
-        async with self._graph(thread_id, graph_id) as (graph, config):
-            if checkpoint_id:
-                config["configurable"]["checkpoint_id"] = checkpoint_id
+        async with self._graph(thread_id, graph_id, checkpoint_id=checkpoint_id) as (graph, config):
             try:
                 written = await graph.aupdate_state(config, values, as_node=as_node)
             except psycopg.Error as exc:
@@ -100,16 +107,20 @@ class ThreadStates:
 
     @asynccontextmanager
     async def _graph(
-        self, thread_id: ThreadId, graph_id: str
+        self, thread_id: ThreadId, graph_id: str, *, checkpoint_id: str | None = None
     ) -> AsyncIterator[tuple[Pregel[Any, Any, Any, Any], RunnableConfig]]:
         shared = self._shared
         agent = shared.registry.get_agent(graph_id)
         async with shared.database.begin() as session:
-            newest = await CheckpointRepository(session, schema=shared.settings.langgraph_schema).find_newest(
-                thread_id
-            )
+            checkpoints = CheckpointRepository(session, schema=shared.settings.langgraph_schema)
+            # LangGraph takes one that is not there for an empty state.
+            if checkpoint_id and not await checkpoints.has(thread_id, checkpoint_id):
+                raise CheckpointNotFoundError(thread_id, checkpoint_id)
+            newest = await checkpoints.find_newest(thread_id)
         fence = ThreadFence(thread_id, newest, schema=shared.database.schema)
         config: RunnableConfig = {"configurable": {"thread_id": str(thread_id)}}
+        if checkpoint_id:
+            config["configurable"]["checkpoint_id"] = checkpoint_id
         async with open_graph(
             agent, config=config, checkpointer=FencedSaver(shared.pool, fence), store=shared.store
         ) as graph:

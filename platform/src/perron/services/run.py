@@ -15,6 +15,7 @@ from perron.database.engine import Database, Session
 from perron.database.outage import UNIQUE_VIOLATION, DatabaseError, sqlstate
 from perron.errors import (
     AssistantNotFoundError,
+    CheckpointNotFoundError,
     InvalidInputError,
     NotWaitingError,
     RunEndedError,
@@ -67,6 +68,7 @@ class RunService:
 
         Raises:
             AgentNotFoundError, AssistantNotFoundError, ThreadNotFoundError: No such thing for this caller.
+            CheckpointNotFoundError: The thread does not have the one to start from.
             InvalidInputError: The input is too large, or there is none to start with; an answer does not fit.
             NotWaitingError: A resume of something that does not wait.
             ThreadBusyError: A resume while a run is active.
@@ -274,9 +276,12 @@ class RunService:
             raise NotWaitingError(f"The thread {thread.thread_id} is new: nothing waits in it for an answer.")
         run.thread_id = thread.thread_id
         run.owner = thread.owner
+        checkpoints = CheckpointRepository(session, schema=self._settings.langgraph_schema)
+        if body.checkpoint_id and not await checkpoints.has(run.thread_id, body.checkpoint_id):
+            raise CheckpointNotFoundError(run.thread_id, body.checkpoint_id)
         is_head = is_new or await runs.find_head_id(thread.thread_id) is None
         if is_head and answers is None and not _says_something(body):
-            await self._need_state(session, run)
+            await _need_state(checkpoints, run)
         closing = {}
         if not is_new and (answers is not None or resume is not None):
             if not is_head:
@@ -295,20 +300,10 @@ class RunService:
         run.status, run.epoch, run.attempt = ("running", 1, 1) if starts else ("pending", 0, 0)
         run.worker_id, run.started_at = (worker_id, clock.now()) if starts else (None, None)
         if starts and not is_new:
-            checkpoints = CheckpointRepository(session, schema=self._settings.langgraph_schema)
             run.claimed_checkpoint_id = await checkpoints.find_latest(thread.thread_id)
         await runs.insert(run, new_thread=thread if is_new else None)
         await store_answers(session, caller, closing, run_id=run.run_id)
         return run
-
-    async def _need_state(self, session: Session, run: Run) -> None:
-        """Refuse a run without input on a thread where nothing has begun: its graph has nothing to go on with."""
-        checkpoints = CheckpointRepository(session, schema=self._settings.langgraph_schema)
-        if await checkpoints.find_latest(run.thread_id) is None:
-            raise InvalidInputError(
-                f"The agent {run.graph_id!r} starts a thread with an input, and there is none: give --input JSON, "
-                "in Python `input`."
-            )
 
     async def _thread(self, session: Session, caller: Caller, body: RunCreate) -> tuple[Thread, bool]:
         """Lock or make the thread of a run; say whether it is new."""
@@ -329,6 +324,15 @@ class RunService:
             # Made meanwhile, or somebody else's.
             return await threads.get(body.thread_id, lock=True), False
         return thread, True
+
+
+async def _need_state(checkpoints: CheckpointRepository, run: Run) -> None:
+    """Refuse a run without input on a thread where nothing has begun: its graph has nothing to go on with."""
+    if await checkpoints.find_latest(run.thread_id) is None:
+        raise InvalidInputError(
+            f"The agent {run.graph_id!r} starts a thread with an input, and there is none: give --input JSON, "
+            "in Python `input`."
+        )
 
 
 def _says_something(body: RunCreate) -> bool:
