@@ -173,6 +173,22 @@ async def test_an_input_that_is_too_large_is_refused(deployment: Deployment) -> 
     assert await line.threads.search(ANN) == []
 
 
+async def test_an_answer_that_is_too_large_is_refused_and_its_ask_waits_on(deployment: Deployment) -> None:
+    platform = await deployment.open(agent(ask), input_max_bytes=1000)
+    run = await platform.run("agent", {"text": "a"})
+    ask_id = run.waiting[0].id
+
+    with pytest.raises(
+        InvalidInputError, match=r"The answer is 1,005 bytes as JSON; .* \(setting input_max_bytes\)"
+    ):
+        await platform.resume(run.thread_id, {ask_id: Answer("respond", "x" * 1001)})
+    with pytest.raises(InvalidInputError, match="The answers are"):
+        await platform.resume(run.thread_id, {each: Answer("respond", "x" * 600) for each in (ask_id, uuid4())})
+
+    assert (await platform.asks.get(platform.caller, str(ask_id))).state == "open"
+    assert (await platform.resume(run.thread_id, {ask_id: Answer("respond", "x" * 900)})).status == "success"
+
+
 async def test_an_input_that_postgresql_refuses_is_cleaned_and_flagged(line: Platform) -> None:
     run = await line.runs.create(ANN, body(input={"text": "a\x00b\ud800", "n": float("nan")}))
 

@@ -73,7 +73,9 @@ class PlatformSettings(BaseSettings):
     run_timeout_s: float = Field(86_400.0, gt=0, description="A run that takes longer ends as `timeout`.")
     drain_s: float = Field(30.0, gt=0, description="How long closing waits for runs to reach a step's end.")
     recursion_limit: int = Field(100, ge=1, description="Steps after which a graph counts as endless.")
-    input_max_bytes: int = Field(32_000_000, ge=1, description="The largest input of a run, as JSON.")
+    input_max_bytes: int = Field(
+        32_000_000, ge=1, description="The largest input of a run, and its largest answers, as JSON."
+    )
 
     log_level: LogLevel = Field("info", description="Least severe log line that is written.")
     log_json: bool | None = Field(None, description="Logs as JSON; default: unless on a terminal.")

@@ -69,7 +69,8 @@ class RunService:
         Raises:
             AgentNotFoundError, AssistantNotFoundError, ThreadNotFoundError: No such thing for this caller.
             CheckpointNotFoundError: The thread does not have the one to start from.
-            InvalidInputError: The input is too large, or there is none to start with; an answer does not fit.
+            InvalidInputError: Input or answers are too large, or there is no input to start with; an answer does
+                not fit.
             NotWaitingError: A resume of something that does not wait.
             ThreadBusyError: A resume while a run is active.
         """
@@ -77,6 +78,9 @@ class RunService:
         graph_id = assistant.graph_id if assistant else body.assistant_id
         frozen = await self._live_settings.frozen(caller, graph_id)
         kwargs, was_changed = self._kwargs(body, assistant, frozen)
+        if answers:
+            subject = "The answer is" if len(answers) == 1 else "The answers are"
+            self._require_size(subject, [answer.value for answer in answers.values()])
         registered = self._registry.agents.get(graph_id)
 
         async def work(session: Session) -> Run:
@@ -225,16 +229,19 @@ class RunService:
         async with self._database.begin() as session:
             return await AssistantRepository(session, caller).get_visible(assistant_id)
 
+    def _require_size(self, subject: str, given: Any) -> None:
+        encoded_bytes = len(dumps(given))
+        if encoded_bytes > self._settings.input_max_bytes:
+            raise InvalidInputError(
+                f"{subject} {encoded_bytes:,} bytes as JSON; the most is {self._settings.input_max_bytes:,} "
+                "(setting input_max_bytes). Put large files where the agent can fetch them."
+            )
+
     def _kwargs(
         self, body: RunCreate, assistant: Assistant | None, frozen: Mapping[str, Any]
     ) -> tuple[dict[str, Any], bool]:
         given = {"input": body.input, "command": body.command.model_dump() if body.command else None}
-        encoded_bytes = len(dumps(given))
-        if encoded_bytes > self._settings.input_max_bytes:
-            raise InvalidInputError(
-                f"The input is {encoded_bytes:,} bytes as JSON; the most is {self._settings.input_max_bytes:,} "
-                "(setting input_max_bytes). Put large files where the agent can fetch them."
-            )
+        self._require_size("The input is", given)
         config = {**(assistant.config if assistant else {}), **body.config}
         configurable = {**((assistant.config if assistant else {}).get("configurable") or {})}
         configurable.update(body.config.get("configurable") or {})
