@@ -280,3 +280,19 @@ def test_all_runs_come_as_one_line_each(cli: CommandLine) -> None:
     assert every.lines[1:] == some.lines
     assert cli("runs", "list", "--all", "--status", "eror").code == 2
     assert cli("calls", "list", "--all").out == ""
+
+
+def test_runs_that_wait_are_found_as_they_are_shown(cli: CommandLine) -> None:
+    cli("run", "echo", "--input", TEXT)
+    cli("run", "failing", "--input", TEXT)
+    asked = cli("run", "asking", "--input", TEXT, "--json").json
+    answered = cli("run", "asking", "--input", TEXT, "--json").json
+    cli("answer", answered["waiting"][0]["id"], "--value", "true")
+
+    shown = cli("runs", "list", "--status", "waiting")
+    page = cli("runs", "list", "--status", "waiting", "--json").json
+    every = cli("runs", "list", "--status", "waiting", "--all").lines
+
+    assert shown.out.count("waiting") == 1
+    assert [(run["run_id"], run["status"]) for run in page] == [(asked["run_id"], "success")]
+    assert every == page

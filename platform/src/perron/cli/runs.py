@@ -29,7 +29,11 @@ RunArgument = Annotated[str, typer.Argument(metavar="RUN", help="The run's id.")
 def list_runs(
     thread: Annotated[str | None, typer.Option("--thread", metavar="ID", help="Of this thread.")] = None,
     status: Annotated[
-        str | None, typer.Option("--status", help="pending, running, success, error, timeout or interrupted.")
+        str | None,
+        typer.Option(
+            "--status",
+            help="pending, running, success, error, timeout or interrupted; waiting: a success with an open ask.",
+        ),
     ] = None,
     agent: Annotated[str | None, typer.Option("--agent", metavar="NAME", help="Of this agent.")] = None,
     limit: Limit = 20,

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from perron.models.thread import Thread
 
 RunStatus = Literal["pending", "running", "success", "error", "timeout", "interrupted"]
+RunFilter = Literal[RunStatus, "waiting"]
+"""What lists of runs are asked for; `waiting` is a `success` with an open ask, which the SDK has no status for."""
 ACTIVE = ("pending", "running")
 
 

@@ -57,11 +57,13 @@ class RunRepository(BaseRepository[Run]):
     def matching(
         self, *, thread_id: UUID | None = None, status: str | None = None, graph_id: str | None = None
     ) -> Select[Run]:
-        """Return the query for runs with their asks, newest first."""
+        """Return the query for runs with their asks, newest first; for `status` see `RunFilter`."""
         query = self.select(selectinload(Run.asks))
         if thread_id is not None:
             query = query.where(Run.thread_id == thread_id)
-        if status is not None:
+        if status == "waiting":
+            query = query.where(Run.status == "success", Run.asks.any(Ask.state == "open"))
+        elif status is not None:
             query = query.where(Run.status == status)
         if graph_id is not None:
             query = query.where(Run.graph_id == graph_id)

@@ -24,7 +24,7 @@ from perron.errors import (
 )
 from perron.ids import WorkerId, new_id, system_assistant_id
 from perron.models.assistant import Assistant
-from perron.models.run import ACTIVE, Run, RunStatus
+from perron.models.run import ACTIVE, Run, RunFilter
 from perron.models.thread import Thread
 from perron.plugins.registry import Registry
 from perron.repositories.ask import AskRepository
@@ -124,12 +124,12 @@ class RunService:
         limit: int = 10,
         offset: int = 0,
     ) -> Sequence[Run]:
-        """Return a page, newest first.
+        """Return a page, newest first; `status` may also be `waiting`: see `RunFilter`.
 
         Raises:
             InvalidInputError: There is no such status.
         """
-        check_filter("status", "runs", status, get_args(RunStatus))
+        check_filter("status", "runs", status, get_args(RunFilter))
         async with self._database.begin() as session:
             runs = RunRepository(session, caller)
             query = runs.matching(thread_id=thread_id, status=status, graph_id=graph_id)
@@ -143,12 +143,12 @@ class RunService:
         status: str | None = None,
         graph_id: str | None = None,
     ) -> AsyncIterator[Run]:
-        """Yield all runs that match, newest first, in little memory however many they are.
+        """Yield all runs that `search` finds, newest first, in little memory however many they are.
 
         Raises:
             InvalidInputError: There is no such status.
         """
-        check_filter("status", "runs", status, get_args(RunStatus))
+        check_filter("status", "runs", status, get_args(RunFilter))
         async with self._database.begin() as session:
             runs = RunRepository(session, caller)
             async for run in runs.stream(runs.matching(thread_id=thread_id, status=status, graph_id=graph_id)):
