@@ -208,6 +208,7 @@ def test_settings_are_set_and_taken_back_and_remember(cli: CommandLine) -> None:
     ("arguments", "said"),
     [
         (["set", "concurrncy", "3"], "Did you mean 'concurrency'?"),
+        (["get", "agent.echo.x"], "There is no setting 'agent.echo.x'. None begins with 'agent.echo.'."),
         (["set", "concurrency", "many"], "does not fit"),
         (["set", "database_url", "x"], "PERRON_DATABASE_URL"),
         (["get", "x", "--agent", "a", "--integration", "b"], "give one of the two options"),

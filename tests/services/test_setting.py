@@ -198,6 +198,22 @@ async def test_an_unknown_name_is_refused_with_the_nearest(open_service: Open, n
             await act
 
 
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("agent.triage.x", "There are: agent.triage.limit_cents, agent.triage.tone, agent.triage.topics."),
+        ("agent.needy.tone", "There are: agent.needy.model."),
+        ("agent.bare.tone", "None begins with 'agent.bare.'."),
+        ("integration.desk.bass_url", "Did you mean 'integration.desk.base_url'?"),
+    ],
+)
+async def test_an_unknown_name_of_an_agent_brings_only_its_own(open_service: Open, name: str, hint: str) -> None:
+    with pytest.raises(UnknownNameError) as raised:
+        await open_service().get(ADMIN, name)
+
+    assert raised.value.message == f"There is no setting {name!r}. {hint}"
+
+
 async def test_only_admins_change_what_counts_for_everybody(open_service: Open) -> None:
     service = open_service()
 

@@ -60,8 +60,13 @@ class UnknownNameError(ConfigurationError):
 
     code = "unknown_name"
 
-    def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
-        super().__init__(f"There is no {kind} {name!r}.{nearest(name, known)}", kind=kind, name=name)
+    def __init__(self, kind: str, name: str, known: Iterable[str], *, prefix: str = "") -> None:
+        """`prefix` is what the name and all that are known begin with: what is known then is said in any case."""
+        known = list(known)
+        hint = nearest(name, known, prefix=prefix)
+        if prefix and not hint:
+            hint = f" There are: {', '.join(known)}." if known else f" None begins with {prefix!r}."
+        super().__init__(f"There is no {kind} {name!r}.{hint}", kind=kind, name=name)
 
 
 class DatabaseUnavailableError(PerronError):

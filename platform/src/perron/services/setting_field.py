@@ -97,6 +97,8 @@ class SettingCatalogue:
     """All settings that there are in this process."""
 
     def __init__(self, registry: Registry) -> None:
+        self._prefixes = [f"agent.{name}." for name in registry.agents]
+        self._prefixes += [f"integration.{key}." for key in registry.integrations]
         self.models: dict[tuple[Scope, str], type[BaseModel]] = {("platform", ""): PlatformSettings}
         """By scope and subject."""
         for name, registered in registry.agents.items():
@@ -120,9 +122,12 @@ class SettingCatalogue:
         """Return a setting by its name.
 
         Raises:
-            UnknownNameError: Nothing declares it; the message brings the nearest.
+            UnknownNameError: Nothing declares it; the message brings the nearest, of the same agent or integration
+                where the name begins with one.
         """
         fields = {field.name: field for field in self}
         if name not in fields:
-            raise UnknownNameError("setting", name, fields)
+            prefix = next((each for each in self._prefixes if name.startswith(each)), "")
+            known = [each for each in fields if each.startswith(prefix)]
+            raise UnknownNameError("setting", name, known, prefix=prefix)
         return fields[name]
