@@ -74,6 +74,7 @@ def test_an_empty_database_names_the_command_to_run(cli: CommandLine, empty_data
 def test_a_downgrade_is_asked_for_and_can_be_taken_back(cli: CommandLine) -> None:
     unanswered = cli("db", "downgrade")
     refused = cli("db", "downgrade", given=b"n\n")
+    unknown = cli("db", "downgrade", "9999", "--yes")
     taken_back = cli("db", "downgrade", "base", "--yes")
     checked = cli("db", "check")
     cli("db", "upgrade")
@@ -81,6 +82,8 @@ def test_a_downgrade_is_asked_for_and_can_be_taken_back(cli: CommandLine) -> Non
     assert (unanswered.code, refused.code) == (2, 1)
     assert "Say --yes" in unanswered.err
     assert "Nothing was changed" in refused.out + refused.err
+    assert unknown.code == 2
+    assert "There is no revision '9999'. There are: base, 0001" in unknown.err
     assert taken_back.code == 0
     assert checked.code == 1
     assert cli("db", "check").code == 0

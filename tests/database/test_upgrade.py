@@ -1,4 +1,5 @@
 import asyncio
+import re
 from collections.abc import Iterator
 from uuid import uuid4
 
@@ -12,7 +13,7 @@ from perron.database.partitions import WEEKS_AHEAD, ensure_partitions
 from perron.database.schema import check_schema
 from perron.database.upgrade import downgrade, upgrade
 from perron.database.url import DatabaseUrl
-from perron.errors import SchemaError
+from perron.errors import InvalidInputError, SchemaError
 from perron.models import Thread
 
 
@@ -89,8 +90,11 @@ async def test_two_installations_share_a_database_under_two_names(empty_database
 
 
 async def test_downgrades_to_what_does_not_exist_are_refused(database_url: str, empty_database: str) -> None:
-    with pytest.raises(SchemaError, match="revision 'nonsense'"):
-        await downgrade(database_url, "nonsense")
+    for unknown in ("nonsense", "9999", "-0", "+1", "-1x"):
+        with pytest.raises(InvalidInputError, match=rf"no revision '{re.escape(unknown)}'\. .* base, 0001, 0002"):
+            await downgrade(database_url, unknown)
+    with pytest.raises(SchemaError, match="revision '-99'"):
+        await downgrade(database_url, "-99")
     with pytest.raises(SchemaError, match="nothing to take back"):
         await downgrade(empty_database)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -19,13 +20,15 @@ from perron.database.outage import is_outage, sqlstate, unavailable
 from perron.database.partitions import make_partitions
 from perron.database.schema import LANGGRAPH_SCHEMA, connect, ensure_schema, find_schema
 from perron.database.url import DatabaseUrl
-from perron.errors import SchemaError
+from perron.errors import InvalidInputError, SchemaError
+from perron_migrations.history import revisions
 
 Owner = Callable[[str], Awaitable[None]]
 """Sets up the tables of a library, given a conninfo string for psycopg. Runs again at every upgrade."""
 
 _LOCK = "perron.upgrade"
 _POLL_S = 0.05
+_STEPS_BACK = re.compile(r"-[1-9]\d*")
 _alembic = threading.Lock()  # Alembic keeps what it is doing in module globals
 
 
@@ -76,7 +79,8 @@ async def downgrade(
     """Take our tables back: one revision (`-1`), to a named one, or to nothing (`base`). LangGraph's stay.
 
     Raises:
-        SchemaError: As `upgrade`, or there is no such revision to go back to.
+        SchemaError: As `upgrade`, or the revision is not one to go back to from here.
+        InvalidInputError: There is no such revision; the message names all.
         DatabaseUnavailableError: The server cannot be reached.
     """
     url = DatabaseUrl.parse(url) if isinstance(url, str) else url
@@ -89,6 +93,11 @@ async def downgrade(
                 f"A newer Perron made the database's schema (revision {installed.revision}): "
                 "run `perron db downgrade` of that release.",
                 revision=installed.revision,
+            )
+        if revision not in ("base", *revisions()) and not _STEPS_BACK.fullmatch(revision):
+            known = ", ".join(revisions())
+            raise InvalidInputError(
+                f"There is no revision {revision!r}. There are: base, {known}; -1 is one step back."
             )
         names = {"schema": schema, "langgraph_schema": langgraph_schema}
         await _on_connection(url, partial(_run_alembic, "downgrade", revision, names))
