@@ -171,6 +171,10 @@ def test_what_does_not_fit_is_refused_before_anything_runs(
     (directory / "other.csv").write_text("txt\na\n")
     (directory / "latin.csv").write_bytes("text\nhé\n".encode("latin-1"))
     (directory / "notes.jsonl").write_text('{"row": 1}\n')
+    (directory / "heading.csv").write_text("text\n")
+    (directory / "empty.csv").write_text("")
+    (directory / "empty.jsonl").write_text("")
+    (directory / "blank.jsonl").write_text("\n \n")
     out = ("--out", "out.jsonl")
 
     assert "clerk" in refused("clark", "rows.csv", *out)
@@ -185,6 +189,10 @@ def test_what_does_not_fit_is_refused_before_anything_runs(
         "clerk", "other.csv", *out, "--column", "text=txt", "--thread-column", "who"
     )
     assert "not UTF-8" in refused("clerk", "latin.csv", *out)
+    assert "heading.csv has no rows" in refused("clerk", "heading.csv", *out)
+    assert "empty.csv is empty" in refused("clerk", "empty.csv", *out)
+    assert "empty.jsonl has no rows" in refused("clerk", "empty.jsonl", *out)
+    assert "blank.jsonl has no rows" in refused("clerk", "blank.jsonl", *out)
     assert "names the file that is read" in refused("clerk", "other.csv", "--out", "other.csv")
     assert runs(database_url) == []
     assert not (directory / "out.jsonl").exists()

@@ -129,7 +129,7 @@ async def _run(platform: Platform, agent: str, source: Source, out: Path, concur
 async def _check(
     platform: Platform, agent: str, source: Source, schema: dict[str, Any] | None, tell: Callable[[str], None]
 ) -> int:
-    """Count the rows; refuse the file before anything runs if one of them does not fit."""
+    """Count the rows; refuse the file before anything runs if there are none, or one of them does not fit."""
     declared = platform.registry.get_agent(agent)
     total = 0
     for row in source.rows(schema):
@@ -141,6 +141,8 @@ async def _check(
         if total % _BREATH_ROWS == 0:
             tell(f"Checking {source.path} … {total:,} rows")
             await asyncio.sleep(0)
+    if not total:
+        raise InvalidInputError(f"{source.path} has no rows: there is nothing to run.")
     return total
 
 
