@@ -115,7 +115,7 @@ async def test_models_of_our_schema_are_found_under_another_name(empty_database:
 
 
 async def test_connections_carry_name_and_time_limit(empty_database: str) -> None:
-    database = Database(empty_database, application_name="worker-7", transaction_timeout_s=5)
+    database = Database(empty_database, application_name="worker-7", answer_timeout_s=5)
 
     async with database.begin() as session:
         assert await session.scalar(text("SHOW application_name")) == "worker-7"
@@ -214,7 +214,7 @@ async def test_a_mistake_in_sql_is_no_outage(database: Database) -> None:
 
 
 async def test_the_checkpoint_pool_is_as_langgraph_needs_it(empty_database: str) -> None:
-    pool = await open_checkpoint_pool(empty_database, application_name="worker-7", transaction_timeout_s=5)
+    pool = await open_checkpoint_pool(empty_database, application_name="worker-7", answer_timeout_s=5)
 
     async with pool.connection() as connection:
         cursor = await connection.execute(

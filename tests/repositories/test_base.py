@@ -16,7 +16,7 @@ ANN, BEN = Caller(principal="ann", tenant="t"), Caller(principal="ben", tenant="
 
 @pytest.fixture
 async def database(database_url: str) -> AsyncIterator[Database]:
-    database = Database(database_url, transaction_timeout_s=0.5)
+    database = Database(database_url, answer_timeout_s=0.5)
     yield database
     await database.close()
 

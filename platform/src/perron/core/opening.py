@@ -100,7 +100,6 @@ async def _open_on(
         echo=settings.echo,
         connect_timeout_s=settings.database_timeout_s,
         answer_timeout_s=settings.answer_timeout_s,
-        transaction_timeout_s=settings.answer_timeout_s,  # a stopped process must not hold its locks for ever
         application_name=application_name,
     )
     async with contextlib.AsyncExitStack() as stack:
@@ -119,7 +118,6 @@ async def _open_on(
             max_size=settings.checkpoint_pool_size,
             connect_timeout_s=settings.database_timeout_s,
             answer_timeout_s=settings.answer_timeout_s,
-            transaction_timeout_s=settings.answer_timeout_s,
             application_name=application_name,
         )
         stack.push_async_callback(pool.close)

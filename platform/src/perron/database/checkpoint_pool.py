@@ -76,19 +76,23 @@ async def open_checkpoint_pool(
     max_size: int = 8,
     connect_timeout_s: float = 10.0,
     answer_timeout_s: float = ANSWER_S,
-    transaction_timeout_s: float | None = None,
     application_name: str = "perron",
 ) -> CheckpointPool:
     """Open a pool as `AsyncPostgresSaver` and `AsyncPostgresStore` need it; the caller closes it.
+
+    Args:
+        answer_timeout_s: How long anybody may need one connection; PostgreSQL itself ends a transaction then.
 
     Raises:
         DatabaseUnavailableError: No connection came about within `connect_timeout_s`.
     """
     url = DatabaseUrl.parse(url) if isinstance(url, str) else url
     # `public` too: pgvector lives there, and `schema` alone would hide its type.
-    options = [dict(url.options).get("options", ""), f"-csearch_path={schema},public"]
-    if transaction_timeout_s is not None:
-        options.append(f"-ctransaction_timeout={round(transaction_timeout_s * 1000)}")
+    options = [
+        dict(url.options).get("options", ""),
+        f"-csearch_path={schema},public",
+        f"-ctransaction_timeout={round(answer_timeout_s * 1000)}",
+    ]
     arguments: dict[str, Any] = {
         "autocommit": True,
         "row_factory": dict_row,

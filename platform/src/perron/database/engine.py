@@ -20,7 +20,7 @@ SCHEMA = "perron"
 """The schema that the models name; `Database(schema=…)` puts another in its place."""
 OLDEST_VERSION = 17
 ANSWER_S = 60.0
-"""The longest that a statement of ours may take, by default."""
+"""The longest that a statement or a transaction of ours may take, by default."""
 
 T = TypeVar("T")
 
@@ -45,15 +45,14 @@ class Database:
         echo: bool = False,
         connect_timeout_s: float = 10.0,
         answer_timeout_s: float = ANSWER_S,
-        transaction_timeout_s: float | None = None,
         application_name: str = "perron",
     ) -> None:
         """Prepare the pool.
 
         Args:
             answer_timeout_s: How long to wait for the answer to a statement: a network that swallows packets never
-                fails by itself.
-            transaction_timeout_s: PostgreSQL ends a transaction that takes longer, and its connection.
+                fails by itself. PostgreSQL ends a transaction that takes longer, and its connection: a stopped
+                process must not hold its locks for ever.
             application_name: What `pg_stat_activity` shows; a worker's backends are found by it.
 
         Raises:
@@ -64,9 +63,10 @@ class Database:
         self.max_connections = pool_size + max_overflow
         self._connect_timeout_s = connect_timeout_s
         self._answer_timeout_s = answer_timeout_s
-        server_settings = {"application_name": application_name}
-        if transaction_timeout_s is not None:
-            server_settings["transaction_timeout"] = str(round(transaction_timeout_s * 1000))
+        server_settings = {
+            "application_name": application_name,
+            "transaction_timeout": str(round(answer_timeout_s * 1000)),
+        }
         self.engine: AsyncEngine = create_async_engine(
             self.url.asyncpg,
             echo=echo,
