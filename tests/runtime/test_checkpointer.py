@@ -89,6 +89,24 @@ async def test_a_run_that_was_claimed_again_writes_nothing(rows: Rows) -> None:
     assert kept == {"checkpoints": 1, "blobs": 0, "writes": 0}
 
 
+async def test_a_thread_without_checkpoints_is_read_only_after_a_write(rows: Rows) -> None:
+    run = await rows.claimed()
+    empty = RunFence(
+        run.run_id, run.epoch, thread_id=run.thread_id, schema="perron", input_applied=False, is_empty=True
+    )
+    saver = FencedSaver(rows.pool, empty, rows.log)
+    unseen = await put(rows.saver(run), run.thread_id)  # what only a look into the database can find
+
+    assert await saver.aget_tuple(config_of(run.thread_id)) is None
+    found = await saver.aget_tuple(config_of(run.thread_id, unseen))
+    assert found is not None
+    written = await put(saver, run.thread_id)
+    found = await saver.aget_tuple(config_of(run.thread_id))
+
+    assert found is not None
+    assert found.checkpoint["id"] == written["id"]
+
+
 async def test_a_zombie_beside_its_successor_in_one_process_writes_nothing(rows: Rows) -> None:
     run = await rows.claimed()
     again = await rows.claimed_again(run)

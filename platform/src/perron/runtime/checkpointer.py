@@ -43,6 +43,9 @@ class Fence(Protocol):
     def reading(self, checkpoint_ns: str) -> None:
         """A graph opened this namespace."""
 
+    def is_empty(self, checkpoint_ns: str) -> bool:
+        """Whether there is nothing to read in this namespace, for certain."""
+
     def written(self, checkpoint_ns: str, checkpoint_id: str) -> None:
         """A pipeline has committed; `checkpoint_id` is empty when it held no checkpoint."""
 
@@ -58,13 +61,23 @@ class RunFence(Fence):
     """
 
     def __init__(
-        self, run_id: RunId, epoch: int, *, thread_id: ThreadId, schema: str, input_applied: bool
+        self,
+        run_id: RunId,
+        epoch: int,
+        *,
+        thread_id: ThreadId,
+        schema: str,
+        input_applied: bool,
+        is_empty: bool = False,
     ) -> None:
+        """Take the run; `is_empty` says that its thread had no checkpoint when the run was claimed."""
         self._run_id = run_id
         self._epoch = epoch
         self._thread_id = thread_id
         self._schema = schema
         self._input_applied = input_applied
+        self._is_empty = is_empty
+        self._written: set[str] = set()
         self.namespaces: set[str] = set()
         """Namespaces whose graphs write checkpoints."""
         self.sealed_namespaces: set[str] = set()
@@ -94,6 +107,10 @@ class RunFence(Fence):
         self.namespaces.add(checkpoint_ns)
 
     @override
+    def is_empty(self, checkpoint_ns: str) -> bool:
+        return self._is_empty and checkpoint_ns not in self._written
+
+    @override
     def recording(self, checkpoint_ns: str | None) -> Recording:
         return Recording(
             self._run_id,
@@ -110,6 +127,7 @@ class RunFence(Fence):
     @override
     def written(self, checkpoint_ns: str, checkpoint_id: str) -> None:
         self._input_applied = True
+        self._written.add(checkpoint_ns)
         if checkpoint_id:
             self.sealed_namespaces.discard(checkpoint_ns)
         if checkpoint_id and not checkpoint_ns:
@@ -134,6 +152,10 @@ class ThreadFence(Fence):
     @override
     def reading(self, checkpoint_ns: str) -> None:
         pass
+
+    @override
+    def is_empty(self, checkpoint_ns: str) -> bool:
+        return False
 
     @override
     def recording(self, checkpoint_ns: str | None) -> Recording:
@@ -219,7 +241,10 @@ class FencedSaver(AsyncPostgresSaver):
 
     async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
         """Load a checkpoint, and see that the ids of later ones sort after it."""
-        self.fence.reading(config["configurable"].get("checkpoint_ns", ""))
+        checkpoint_ns = config["configurable"].get("checkpoint_ns", "")
+        self.fence.reading(checkpoint_ns)
+        if self.fence.is_empty(checkpoint_ns) and "checkpoint_id" not in config["configurable"]:
+            return None
         found = await super().aget_tuple(config)
         if found is not None:
             sort_after(found.checkpoint["id"])

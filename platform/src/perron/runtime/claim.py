@@ -42,6 +42,8 @@ class ClaimedRun:
     input_applied: bool
     cancel_action: str | None
     started_at: datetime
+    has_checkpoints: bool
+    """The thread had some when the run was claimed."""
     is_takeover: bool = False
     """A worker before has died with it."""
 
@@ -65,6 +67,7 @@ class ClaimedRun:
             input_applied=run.input_applied,
             cancel_action=run.cancel_action,
             started_at=run.started_at,
+            has_checkpoints=run.claimed_checkpoint_id is not None,
             is_takeover=is_takeover,
         )
 

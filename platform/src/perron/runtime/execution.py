@@ -88,6 +88,7 @@ class Execution:
             thread_id=run.thread_id,
             schema=shared.database.schema,
             input_applied=run.input_applied,
+            is_empty=not run.has_checkpoints,
         )
         self._fence.clears_all = run.epoch > 1 or bool((run.kwargs.get("command") or {}).get("resume"))
         self._saver = FencedSaver(shared.pool, self._fence, shared.checkpoints)
