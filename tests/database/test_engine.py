@@ -11,6 +11,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
 from tests.proxy import Proxy
 
+from perron.database import engine
 from perron.database.budget import connection_shortage
 from perron.database.checkpoint_pool import open_checkpoint_pool
 from perron.database.engine import Database
@@ -193,6 +194,43 @@ async def test_a_connection_lost_on_the_way_is_an_outage_and_the_next_one_works(
         await database.run(lose_connection)
 
     assert await bodies(database) == []
+
+
+async def test_a_connection_that_was_closed_while_idle_is_replaced(database: Database) -> None:
+    async with database.begin() as first, database.begin() as second:
+        pids = [await session.scalar(text("SELECT pg_backend_pid()")) for session in (first, second)]
+    async with await psycopg.AsyncConnection.connect(database.url.psycopg, autocommit=True) as other:
+        await other.execute("SELECT pg_terminate_backend(unnest(%s::int[]), 5000)", (pids,))
+
+    for _ in pids:
+        assert await bodies(database) == []
+
+
+async def test_a_connection_that_was_forgotten_on_the_way_is_found_out_by_a_ping(
+    proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database = Database(proxy.url, answer_timeout_s=0.3)
+    await database.check()
+    monkeypatch.setattr(engine, "_IDLE_S", -1.0)
+
+    proxy.forget()
+
+    assert await database.check()
+    await database.close()
+
+
+@pytest.mark.parametrize(("autocommit", "stays"), [(True, [[1]]), (False, [])])
+async def test_a_statement_commits_by_itself_only_with_autocommit(
+    database: Database, autocommit: bool, stays: list[Any]
+) -> None:
+    async def work(session: AsyncSession) -> None:
+        await session.execute(text("INSERT INTO notes VALUES (1, '[1]')"))
+        await session.execute(text("SELECT 1/0"))
+
+    with pytest.raises(DBAPIError, match="division by zero"):
+        await database.run(work, autocommit=autocommit)
+
+    assert await bodies(database) == stays
 
 
 async def test_an_exhausted_pool_says_which_setting_to_raise(empty_database: str) -> None:

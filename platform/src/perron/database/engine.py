@@ -7,10 +7,12 @@ from contextlib import asynccontextmanager
 from typing import Any, TypeAlias, TypeVar
 
 import asyncpg
-from sqlalchemy import text
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy import event, text
+from sqlalchemy.exc import DBAPIError, DisconnectionError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
+from sqlalchemy.pool import ConnectionPoolEntry
 
+from perron import clock
 from perron.database.encoding import dumps, loads
 from perron.database.outage import DEADLOCK, is_outage, sqlstate, unavailable
 from perron.database.url import DatabaseUrl
@@ -21,6 +23,10 @@ SCHEMA = "perron"
 OLDEST_VERSION = 17
 ANSWER_S = 60.0
 """The longest that a statement or a transaction of ours may take, by default."""
+
+_USED_AT = "perron_used_at"
+_IDLE_S = 30.0
+"""A connection that was used since is taken without a ping: three round trips, as many as a short transaction."""
 
 T = TypeVar("T")
 
@@ -72,7 +78,6 @@ class Database:
             echo=echo,
             pool_size=pool_size,
             max_overflow=max_overflow,
-            pool_pre_ping=True,
             pool_recycle=pool_recycle_s,
             json_serializer=dumps,
             json_deserializer=loads,
@@ -85,35 +90,43 @@ class Database:
         )
         if schema != SCHEMA:
             self.engine = self.engine.execution_options(schema_translate_map={SCHEMA: schema})
+        event.listen(self.engine.sync_engine, "checkin", _note_use)
+        event.listen(self.engine.sync_engine, "checkout", self._check_idle)
         self._sessions = async_sessionmaker(self.engine, expire_on_commit=False)
+        autocommit = self.engine.execution_options(isolation_level="AUTOCOMMIT")
+        self._autocommit_sessions = async_sessionmaker(autocommit, expire_on_commit=False)
 
     @asynccontextmanager
-    async def begin(self) -> AsyncIterator[AsyncSession]:
+    async def begin(self, *, autocommit: bool = False) -> AsyncIterator[AsyncSession]:
         """Open a session in one transaction: committed at the end, rolled back on an exception.
+
+        With `autocommit` each statement commits by itself, which saves the round trips of BEGIN and COMMIT: for
+        work that changes something by one statement only.
 
         Raises:
             DatabaseUnavailableError: The server cannot be reached, does not answer, or the connection was lost.
         """
+        sessions = self._autocommit_sessions if autocommit else self._sessions
         try:
-            async with self._sessions.begin() as session:
+            async with sessions.begin() as session:
                 yield session
         except (SQLAlchemyError, TimeoutError) as exc:  # asyncpg's timeout passes through SQLAlchemy as it is
             if is_outage(exc):
                 raise unavailable(self.url, exc, timeout_s=self._answer_timeout_s) from exc
             raise
 
-    async def run(self, work: Callable[[AsyncSession], Awaitable[T]]) -> T:
+    async def run(self, work: Callable[[AsyncSession], Awaitable[T]], *, autocommit: bool = False) -> T:
         """Return what `work` returns, run in one transaction, and once more when it was a deadlock's victim.
 
-        `work` must be fit to run twice: what it changes lies in the session.
+        `work` must be fit to run twice: what it changes lies in the session. `autocommit` is as in `begin`.
         """
         try:
-            async with self.begin() as session:
+            async with self.begin(autocommit=autocommit) as session:
                 return await work(session)
         except DBAPIError as exc:
             if sqlstate(exc) != DEADLOCK:
                 raise
-        async with self.begin() as session:
+        async with self.begin(autocommit=autocommit) as session:
             return await work(session)
 
     async def check(self) -> str:
@@ -141,9 +154,24 @@ class Database:
         """Close all connections; those in use close when they are given back."""
         await self.engine.dispose()
 
+    def _check_idle(self, connection: Any, record: ConnectionPoolEntry, _: object) -> None:
+        # SQLAlchemy replaces a connection that is refused here. asyncpg hears of a server's goodbye at once; only
+        # one that was idle for long may have been forgotten on the way without a word.
+        if record.driver_connection.is_closed():  # type: ignore[union-attr]  # asyncpg's
+            raise DisconnectionError("The server has closed the connection.")
+        if clock.boot_s() - record.info.get(_USED_AT, clock.boot_s()) > _IDLE_S:
+            try:
+                self.engine.dialect.do_ping(connection)
+            except (self.engine.dialect.loaded_dbapi.Error, TimeoutError) as exc:
+                raise DisconnectionError(str(exc)) from exc
+
     async def _connect(self, **arguments: Any) -> asyncpg.Connection[asyncpg.Record]:
         # The one place where connections begin: translated here, no caller ever sees an OSError of a socket.
         try:
             return await asyncpg.connect(**arguments)
         except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, ValueError) as exc:
             raise unavailable(self.url, exc, timeout_s=self._connect_timeout_s) from exc
+
+
+def _note_use(_: object, record: ConnectionPoolEntry) -> None:
+    record.info[_USED_AT] = clock.boot_s()

@@ -102,8 +102,10 @@ class RunService:
             )
             return await self._insert(session, caller, body, run, answers, worker_id)
 
+        # A run that starts here on a thread of its own is one INSERT: nobody else knows of either.
+        is_one_statement = worker_id is not None and body.thread_id is None and body.idempotency_key is None
         try:
-            return await self._database.run(work)
+            return await self._database.run(work, autocommit=is_one_statement)
         except DatabaseError as exc:
             if sqlstate(exc) != UNIQUE_VIOLATION:
                 raise

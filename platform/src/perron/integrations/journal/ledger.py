@@ -81,13 +81,17 @@ class Ledger:
             await batch.close()
 
     @asynccontextmanager
-    async def transaction(self, context: RunContext | None = None) -> AsyncIterator[JournalRepository]:
+    async def transaction(
+        self, context: RunContext | None = None, *, autocommit: bool = False
+    ) -> AsyncIterator[JournalRepository]:
         """Open a transaction; with a run, one that commits only as long as this worker has it.
+
+        With `autocommit` each statement is one of its own: for work of one statement.
 
         Raises:
             LeaseLostError: It has it no more.
         """
-        async with self._database.begin() as session:
+        async with self._database.begin(autocommit=autocommit) as session:
             repository = JournalRepository(session, schema=self._database.schema)
             if context is not None and not failpoints.hit("fence"):
                 await repository.fence({(context.run_id, context.epoch)})
@@ -153,7 +157,7 @@ class Ledger:
         return [None] * len(items)
 
     async def _write_outcomes(self, items: Sequence[Outcome]) -> Sequence[bool]:
-        async with self.transaction() as repository:
+        async with self.transaction(autocommit=True) as repository:
             changed = await repository.settle(items)
         return [item.call_id in changed for item in items]
 
