@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
-from langgraph.checkpoint.postgres.base import BasePostgresSaver
+from langgraph.checkpoint.postgres import PostgresSaver
+from langgraph.checkpoint.serde.base import SerializerProtocol
+from psycopg import Cursor
+from psycopg.rows import DictRow
+from typing_extensions import override
 
 from perron.database.checkpoint_pool import CheckpointPool
 from perron.database.outage import is_outage, is_passing
@@ -55,25 +60,42 @@ class Recording:
         """The execution that writes: a run, and the epoch under which it was claimed."""
         return f"{self.run_id}/{self.epoch}"
 
-    async def execute(self, statement: str, row: Sequence[Any] = ()) -> None:
+    def execute(self, statement: str, row: Sequence[Any] = ()) -> None:
         """Keep one row."""
-        await self.executemany(statement, [row])
+        self.executemany(statement, [row])
 
-    async def executemany(self, statement: str, rows: Iterable[Sequence[Any]]) -> None:
+    def executemany(self, statement: str, rows: Iterable[Sequence[Any]]) -> None:
         """Keep rows of one of the saver's statements."""
-        if statement == BasePostgresSaver.UPSERT_CHECKPOINT_BLOBS_SQL:
+        if statement == PostgresSaver.UPSERT_CHECKPOINT_BLOBS_SQL:
             self.blobs.extend((self.holder, *row) for row in rows)
-        elif statement == BasePostgresSaver.UPSERT_CHECKPOINTS_SQL:
+        elif statement == PostgresSaver.UPSERT_CHECKPOINTS_SQL:
             self.checkpoints.extend((self.holder, *row[:4], row[4].obj, row[5].obj) for row in rows)
         elif statement in (
-            BasePostgresSaver.UPSERT_CHECKPOINT_WRITES_SQL,
-            BasePostgresSaver.INSERT_CHECKPOINT_WRITES_SQL,
+            PostgresSaver.UPSERT_CHECKPOINT_WRITES_SQL,
+            PostgresSaver.INSERT_CHECKPOINT_WRITES_SQL,
         ):
-            replaces = statement == BasePostgresSaver.UPSERT_CHECKPOINT_WRITES_SQL
+            replaces = statement == PostgresSaver.UPSERT_CHECKPOINT_WRITES_SQL
             for row in rows:
                 self.writes[(*row[:4], row[5])] = (self.holder, *row, replaces)
         else:
             raise NotImplementedError(f"LangGraph's saver writes with a statement unknown here: {statement}")
+
+
+class RecordingSaver(PostgresSaver):
+    """LangGraph's saver with a recording for its cursor.
+
+    The one that waits, not the one for asyncio: nothing here has to be waited for, and that one takes a thread for
+    each value that it encodes.
+    """
+
+    def __init__(self, recording: Recording, serde: SerializerProtocol) -> None:
+        super().__init__(conn=None, serde=serde)  # type: ignore[arg-type]  # it is used by `_cursor` alone
+        self._recording = recording
+
+    @override
+    @contextmanager
+    def _cursor(self, *, pipeline: bool = False) -> Iterator[Cursor[DictRow]]:
+        yield cast("Cursor[DictRow]", self._recording)  # the two methods of it that `put` and `put_writes` use
 
 
 class CheckpointLog:

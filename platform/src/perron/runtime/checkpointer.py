@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
-from typing import Any, Protocol, cast
+from typing import Any, Protocol
 from uuid import UUID
 
 import psycopg
@@ -25,7 +25,7 @@ from typing_extensions import override
 from perron import failpoints
 from perron.database.checkpoint_pool import CheckpointPool
 from perron.ids import RunId, ThreadId
-from perron.runtime.checkpoint_log import CheckpointLog, Recording
+from perron.runtime.checkpoint_log import CheckpointLog, Recording, RecordingSaver
 from perron.runtime.stored import check_writes, fit_for_jsonb
 
 _writing: ContextVar[str | None] = ContextVar("perron_checkpoint_ns", default=None)
@@ -187,11 +187,6 @@ class FencedSaver(AsyncPostgresSaver):
     @asynccontextmanager
     async def _cursor(self, *, pipeline: bool = False) -> AsyncIterator[AsyncCursor[DictRow]]:
         try:
-            if pipeline and self._log is not None and not failpoints.hit("fence"):
-                recording = self.fence.recording(_writing.get())
-                yield cast("AsyncCursor[DictRow]", recording)  # the two methods of it that a pipeline uses
-                await self._log.commit(recording)
-                return
             async with super()._cursor(pipeline=pipeline) as cursor:
                 if pipeline:
                     await self.fence.guard(cursor, _writing.get())
@@ -212,12 +207,18 @@ class FencedSaver(AsyncPostgresSaver):
         checkpoint = {**checkpoint, "channel_values": fit_for_jsonb(checkpoint["channel_values"])}
         # Only the checkpoint of a step applies it: new input leaves a waiting step behind, and the answers of its
         # calls are what shows that they were made.
-        token = _writing.set(checkpoint_ns if metadata.get("source") == "loop" else None)
+        applies = checkpoint_ns if metadata.get("source") == "loop" else None
         failpoints.hit("checkpoint.before")
-        try:
-            written = await super().aput(config, checkpoint, metadata, new_versions)
-        finally:
-            _writing.reset(token)
+        if self._log is None or failpoints.hit("fence"):
+            token = _writing.set(applies)
+            try:
+                written = await super().aput(config, checkpoint, metadata, new_versions)
+            finally:
+                _writing.reset(token)
+        else:
+            recording = self.fence.recording(applies)
+            written = RecordingSaver(recording, self.serde).put(config, checkpoint, metadata, new_versions)
+            await self._commit(self._log, recording)
         self.fence.written(checkpoint_ns, checkpoint["id"])
         return written
 
@@ -229,7 +230,12 @@ class FencedSaver(AsyncPostgresSaver):
         """
         check_writes(writes, self.serde)
         failpoints.hit("writes.before")
-        await super().aput_writes(config, writes, task_id, task_path)
+        if self._log is None or failpoints.hit("fence"):
+            await super().aput_writes(config, writes, task_id, task_path)
+        else:
+            recording = self.fence.recording(None)
+            RecordingSaver(recording, self.serde).put_writes(config, writes, task_id, task_path)
+            await self._commit(self._log, recording)
         self.fence.written(config["configurable"]["checkpoint_ns"], "")
 
     async def adelete_thread(self, thread_id: str) -> None:
@@ -249,6 +255,13 @@ class FencedSaver(AsyncPostgresSaver):
         if found is not None:
             sort_after(found.checkpoint["id"])
         return found
+
+    async def _commit(self, log: CheckpointLog, recording: Recording) -> None:
+        try:
+            await log.commit(recording)
+        except psycopg.Error as exc:
+            self.fence.failed(exc)
+            raise
 
 
 def sort_after(checkpoint_id: str) -> None:
