@@ -102,10 +102,10 @@ async def test_downgrades_to_what_does_not_exist_are_refused(database_url: str, 
 async def test_owners_are_set_up_one_process_at_a_time(empty_database: str) -> None:
     inside: list[str] = []
 
-    async def set_up(conninfo: str) -> None:
-        inside.append(conninfo)
+    async def set_up(url: DatabaseUrl) -> None:
+        inside.append(url.shown)
         assert len(inside) == 1
-        async with await psycopg.AsyncConnection.connect(conninfo, autocommit=True) as connection:
+        async with await psycopg.AsyncConnection.connect(url.psycopg, autocommit=True) as connection:
             await connection.execute("CREATE TABLE IF NOT EXISTS langgraph.owned (v int)")
         inside.pop()
 
@@ -115,7 +115,7 @@ async def test_owners_are_set_up_one_process_at_a_time(empty_database: str) -> N
 async def test_an_upgrade_that_another_process_never_ends_is_given_up(empty_database: str) -> None:
     held, release = asyncio.Event(), asyncio.Event()
 
-    async def hold(_conninfo: str) -> None:
+    async def hold(_url: DatabaseUrl) -> None:
         held.set()
         await release.wait()
 

@@ -53,7 +53,6 @@ async def test_the_thread_shows_how_its_last_run_ended(rows: Rows, outcome: Outc
     assert (stored.status, stored.error) == (outcome.status, outcome.error)
     assert stored.finished_at is not None
     assert (thread.status, thread.error) == (thread_status, outcome.error)
-    assert not outcome.has_successor
 
 
 async def test_a_thread_with_a_next_run_stays_busy(rows: Rows) -> None:
@@ -65,7 +64,6 @@ async def test_a_thread_with_a_next_run_stays_busy(rows: Rows) -> None:
 
     thread = await get_thread(rows, run)
     assert (thread.status, thread.values) == ("busy", {"n": 1})
-    assert outcome.has_successor
 
 
 async def test_an_outcome_without_values_leaves_the_threads(rows: Rows) -> None:

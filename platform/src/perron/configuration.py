@@ -43,6 +43,9 @@ class PlatformSettings(BaseSettings):
     langgraph_schema: str = Field(
         "langgraph", pattern=r"^[a-z_][a-z0-9_]*$", description="Schema of LangGraph's checkpoints and store."
     )
+    queue_schema: str = Field(
+        "pgqueuer", pattern=r"^[a-z_][a-z0-9_]*$", description="Schema of the queue's tables."
+    )
     database_timeout_s: float = Field(10.0, gt=0, description="How long a connection may take to open.")
     answer_timeout_s: float = Field(
         60.0, gt=0, description="How long a statement or transaction may take before it counts as lost."
@@ -174,7 +177,14 @@ def unknown_variables() -> list[str]:
 
 BEFORE_DATABASE = frozenset(
     {
-        *("database_url", "database_direct_url", "database_schema", "langgraph_schema", "database_timeout_s"),
+        *(
+            "database_url",
+            "database_direct_url",
+            "database_schema",
+            "langgraph_schema",
+            "queue_schema",
+            "database_timeout_s",
+        ),
         *("answer_timeout_s", "pool_size", "max_overflow", "pool_recycle_s", "checkpoint_pool_size", "echo"),
         *("home", "tenant"),
         *("langgraph_json", "plugins", "plugins_deny", "plugin_timeout_s", "log_level", "log_json"),

@@ -15,7 +15,7 @@ from perron.cli.loop import run_async
 from perron.cli.output import progress, say
 from perron.configuration import PlatformSettings
 from perron.core.opening import find_database
-from perron.core.upgrade import check_database, upgrade_database
+from perron.core.upgrade import check_database, schemas_of, upgrade_database
 from perron.database.upgrade import downgrade as take_back
 from perron.database.url import DatabaseUrl
 
@@ -35,7 +35,7 @@ def upgrade() -> None:
     """Bring all tables to this release. Safe beside other processes that do the same."""
 
     async def work(url: DatabaseUrl, settings: PlatformSettings) -> None:
-        await upgrade_database(url, schema=settings.database_schema, langgraph_schema=settings.langgraph_schema)
+        await upgrade_database(url, **schemas_of(settings))
 
     say(f"{_on_database('Upgrading …', work).name} is up to date.")
 
@@ -45,7 +45,7 @@ def check() -> None:
     """Say whether this release can work on the database; exit code 1 when not."""
 
     async def work(url: DatabaseUrl, settings: PlatformSettings) -> None:
-        await check_database(url, schema=settings.database_schema, langgraph_schema=settings.langgraph_schema)
+        await check_database(url, **schemas_of(settings))
 
     say(f"{_on_database('Checking …', work).name} fits this release.")
 

@@ -13,7 +13,7 @@ import structlog
 from perron.caller import Caller
 from perron.configuration import PlatformSettings, read_toml
 from perron.core.logs import keep_values_out_of_tracebacks
-from perron.core.upgrade import check_database, upgrade_database
+from perron.core.upgrade import check_database, schemas_of, upgrade_database
 from perron.database.budget import connection_shortage
 from perron.database.checkpoint_pool import open_checkpoint_pool
 from perron.database.embedded.server import EmbeddedServer
@@ -76,11 +76,10 @@ async def open_parts(
     async with find_database(settings, on_event=on_event) as (url, is_embedded):
         direct = settings.database_direct_url
         direct_url = DatabaseUrl.parse(direct.get_secret_value()) if direct else url
-        names = {"schema": settings.database_schema, "langgraph_schema": settings.langgraph_schema}
         if is_embedded:
-            await upgrade_database(direct_url, **names)
+            await upgrade_database(direct_url, **schemas_of(settings))
         else:
-            await check_database(direct_url, **names)
+            await check_database(direct_url, **schemas_of(settings))
         async with _open_on(settings, registry, url, direct_url, is_embedded=is_embedded) as opened:
             yield opened
 
@@ -109,7 +108,11 @@ async def _open_on(
         # What operators have set in the database stands above environment and file from here on.
         stored = SettingService(database, settings, registry)
         settings = await stored.platform(Caller.system(settings.tenant))
-        pools = {"our tables": database.max_connections, "LangGraph": settings.checkpoint_pool_size, "beat": 1}
+        pools = {
+            "our tables": database.max_connections,
+            "LangGraph": settings.checkpoint_pool_size,
+            "beat and queue": 2,
+        }
         if shortage := await connection_shortage(database, pools):
             log.warning("connection_shortage", advice=shortage)
         pool = await open_checkpoint_pool(

@@ -80,7 +80,7 @@ class Platform:
         self._reader = EventReader(shared.database, shared.bells, poll_s=self.settings.poll_s)
         self._worker: Worker | None = None
         if with_worker:
-            self._worker = Worker(shared, conninfo=opened.url.psycopg, worker_id=opened.worker_id)
+            self._worker = Worker(shared, url=opened.url, worker_id=opened.worker_id)
         self._stack = AsyncExitStack()
 
     @classmethod
@@ -268,11 +268,9 @@ class Platform:
             return await self.runs.create(self.caller, body, answers=answers)
         with worker.room() as worker_id:
             run = await self.runs.create(self.caller, body, answers=answers, worker_id=worker_id)
-            if run.status == "running" and run.epoch == 1 and run.worker_id == worker.worker_id:
-                if worker.task_of(RunId(run.run_id)) is None:
-                    worker.execute(ClaimedRun.of(run))
-            else:
-                worker.nudge()
+            is_ours = run.status == "running" and run.epoch == 1 and run.worker_id == worker.worker_id
+            if is_ours and worker.task_of(RunId(run.run_id)) is None:
+                worker.execute(ClaimedRun.of(run))
             return run
 
     async def _finished(self, run: Run) -> RunResult:

@@ -7,7 +7,8 @@ from contextlib import asynccontextmanager
 from typing import Any, TypeAlias, TypeVar
 
 import asyncpg
-from sqlalchemy import event, text
+from sqlalchemy import event, make_url, text
+from sqlalchemy.dialects.postgresql.asyncpg import PGDialect_asyncpg
 from sqlalchemy.exc import DBAPIError, DisconnectionError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry
@@ -166,11 +167,34 @@ class Database:
                 raise DisconnectionError(str(exc)) from exc
 
     async def _connect(self, **arguments: Any) -> asyncpg.Connection[asyncpg.Record]:
-        # The one place where connections begin: translated here, no caller ever sees an OSError of a socket.
-        try:
-            return await asyncpg.connect(**arguments)
-        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, ValueError) as exc:
-            raise unavailable(self.url, exc, timeout_s=self._connect_timeout_s) from exc
+        return await _connect(self.url, arguments, timeout_s=self._connect_timeout_s)
+
+
+async def connect_asyncpg(
+    url: DatabaseUrl, *, application_name: str = "perron", timeout_s: float = 10.0
+) -> asyncpg.Connection[asyncpg.Record]:
+    """Open one connection outside of all pools, for LISTEN and libraries that want their own.
+
+    Raises:
+        DatabaseUnavailableError: The server cannot be reached.
+    """
+    dialect = PGDialect_asyncpg()  # type: ignore[no-untyped-call]
+    _, arguments = dialect.create_connect_args(make_url(url.asyncpg))  # type: ignore[no-untyped-call]
+    return await _connect(
+        url,
+        {**arguments, "server_settings": {"application_name": application_name}, "timeout": timeout_s},
+        timeout_s=timeout_s,
+    )
+
+
+async def _connect(
+    url: DatabaseUrl, arguments: dict[str, Any], *, timeout_s: float
+) -> asyncpg.Connection[asyncpg.Record]:
+    # The one place where connections begin: translated here, no caller ever sees an OSError of a socket.
+    try:
+        return await asyncpg.connect(**arguments)
+    except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, ValueError) as exc:
+        raise unavailable(url, exc, timeout_s=timeout_s) from exc
 
 
 def _note_use(_: object, record: ConnectionPoolEntry) -> None:

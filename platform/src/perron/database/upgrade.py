@@ -23,8 +23,8 @@ from perron.database.url import DatabaseUrl
 from perron.errors import InvalidInputError, SchemaError
 from perron_migrations.history import revisions
 
-Owner = Callable[[str], Awaitable[None]]
-"""Sets up the tables of a library, given a conninfo string for psycopg. Runs again at every upgrade."""
+Owner = Callable[[DatabaseUrl], Awaitable[None]]
+"""Sets up the tables of a library. Runs again at every upgrade."""
 
 _LOCK = "perron.upgrade"
 _POLL_S = 0.05
@@ -65,7 +65,7 @@ async def upgrade(
             await _on_connection(url, partial(_run_alembic, "upgrade", "head", names))
         await _on_connection(url, partial(_make_partitions, schema))
         for set_up in owners:
-            await set_up(url.psycopg)
+            await set_up(url)
 
 
 async def downgrade(

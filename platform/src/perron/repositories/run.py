@@ -23,6 +23,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import aliased, selectinload
 
+from perron.database.engine import SCHEMA
 from perron.errors import RunNotFoundError
 from perron.models.ask import Ask
 from perron.models.run import ACTIVE, Run
@@ -31,8 +32,11 @@ from perron.models.worker import Worker
 from perron.repositories.base import BaseRepository, columns_of
 from perron.repositories.worker import is_live
 
-FINISH = "SELECT {schema}.finish_run(%s, %s, %s)"
-"""End a run (run_id, epoch, ending as JSON text) on a psycopg connection of the runtime's. See revision 0004."""
+FINISH = """
+    SELECT is_followed, CASE WHEN is_followed THEN {schema}.ring(%(thread_id)s)::text END
+    FROM (SELECT {schema}.finish_run(%(run_id)s, %(epoch)s, %(ending)s) AS is_followed OFFSET 0) AS finished
+"""
+"""End a run, `ending` as JSON text, and ring for the next one, on a psycopg connection of the runtime's."""
 
 
 class RunRepository(BaseRepository[Run]):
@@ -133,6 +137,13 @@ class RunRepository(BaseRepository[Run]):
         columns = {"run": columns_of(run), "thread": {} if new_thread is None else columns_of(new_thread)}
         values = {f"{of}_{name}": value for of, row in columns.items() for name, value in row.items()}
         await self.session.execute(_insert(tuple(columns["run"]), tuple(columns["thread"])), values)
+
+    async def ring(self, thread_id: UUID) -> None:
+        """Have the head of a thread's line delivered to a worker, if it is pending: at the commit, or when due."""
+        options = self.session.get_bind().get_execution_options()
+        schema = (options.get("schema_translate_map") or {}).get(SCHEMA, SCHEMA)
+        query = text(f'SELECT "{schema}".ring(:thread_id)')
+        await self.session.execute(query, {"thread_id": thread_id})
 
     async def find_held(self, worker_id: UUID) -> Sequence[tuple[UUID, int]]:
         """Return (run_id, epoch) of all runs that are running under this worker."""

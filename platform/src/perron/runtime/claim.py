@@ -73,9 +73,15 @@ class ClaimedRun:
 
 
 async def claim(
-    database: Database, run_id: RunId, thread_id: ThreadId, *, worker_id: WorkerId, langgraph_schema: str
+    database: Database,
+    run_id: RunId,
+    thread_id: ThreadId,
+    *,
+    worker_id: WorkerId,
+    langgraph_schema: str,
+    rescues: bool = True,
 ) -> ClaimedRun | None:
-    """Take a run for execution and raise its epoch.
+    """Take a run for execution and raise its epoch; without `rescues` none that a worker has died with.
 
     Returns:
         The run, now `running`; None when another has it, it has ended, or it is not the head of its thread's line.
@@ -86,7 +92,9 @@ async def claim(
     Source: fencing tokens, Kleppmann, Designing Data-Intensive Applications, ch. 8.
     """
     try:
-        return await database.run(lambda session: _claim(session, run_id, thread_id, worker_id, langgraph_schema))
+        return await database.run(
+            lambda session: _claim(session, run_id, thread_id, worker_id, langgraph_schema, rescues=rescues)
+        )
     except DatabaseError as exc:
         if sqlstate(exc) != LOCK_TIMEOUT:
             raise
@@ -102,7 +110,13 @@ async def claim(
 
 
 async def _claim(
-    session: Session, run_id: RunId, thread_id: ThreadId, worker_id: WorkerId, langgraph_schema: str
+    session: Session,
+    run_id: RunId,
+    thread_id: ThreadId,
+    worker_id: WorkerId,
+    langgraph_schema: str,
+    *,
+    rescues: bool,
 ) -> ClaimedRun | None:
     everyone = Caller.system()
     runs = RunRepository(session, everyone)
@@ -113,7 +127,7 @@ async def _claim(
         return None
     is_takeover = run.status == "running"
     if is_takeover:
-        if run.worker_id == worker_id:
+        if run.worker_id == worker_id or not rescues:
             return None
         if run.worker_id is not None and not await WorkerRepository(session, everyone).bury(run.worker_id):
             return None
@@ -153,6 +167,8 @@ async def release(
         released = await RunRepository(session, everyone).end(
             run.run_id, epoch=run.epoch, status="pending", worker_id=None, attempt=attempt
         )
+        if released:
+            await RunRepository(session, everyone).ring(run.thread_id)
         if released and events:
             await RunEventRepository(session, everyone).insert_last(run.run_id, run.epoch, events, after_n=last_n)
         return released

@@ -30,8 +30,6 @@ class Outcome:
     """Nodes are still to run: the thread stopped in the middle."""
     error: dict[str, str] | None = None
     is_sanitised: bool = False
-    has_successor: bool = False
-    """The thread has a next run in line; known when this one has been finished."""
 
     def __post_init__(self) -> None:
         """Make output and values fit for PostgreSQL, and note when that changed something."""
@@ -79,11 +77,9 @@ async def finish(
         "last_n": last_n,
     }
     async with pool.connection() as connection:
-        cursor = await connection.execute(FINISH.format(schema=schema), (run.run_id, run.epoch, dumps(ending)))
-        row = await cursor.fetchone()
-    has_successor: bool | None = row["finish_run"] if row else None
-    outcome.has_successor = bool(has_successor)
-    return has_successor is not None
+        what = {"run_id": run.run_id, "epoch": run.epoch, "thread_id": run.thread_id, "ending": dumps(ending)}
+        row = await (await connection.execute(FINISH.format(schema=schema), what)).fetchone()
+    return row is not None and row["is_followed"] is not None
 
 
 def _columns(ask: OpenAsk) -> dict[str, Any]:

@@ -16,8 +16,10 @@ from perron import clock
 from perron.caller import Caller
 from perron.database.outage import is_outage
 from perron.database.partitions import ensure_partitions
+from perron.database.url import DatabaseUrl
+from perron.dispatch.dispatcher import Dispatcher
 from perron.errors import DatabaseUnavailableError
-from perron.ids import RunId, ThreadId, WorkerId, next_worker_id
+from perron.ids import RunId, ThreadId, WorkerId, next_worker_id, process_of
 from perron.models.worker import Worker as WorkerRow
 from perron.repositories.run import RunRepository
 from perron.repositories.worker import WorkerRepository
@@ -37,13 +39,22 @@ _STRAY_S = 2.0
 class Worker:
     """Claims due runs and executes them on this loop, up to `concurrency` at once.
 
-    It looks for work each `poll_s`, and at once when it is nudged: by a run created here, or one that ended.
+    It hears of them from the dispatcher, and looks for them each `poll_s` besides: for those of dead workers, and
+    where a bell was lost.
     """
 
-    def __init__(self, shared: Services, *, conninfo: str, worker_id: WorkerId) -> None:
+    def __init__(self, shared: Services, *, url: DatabaseUrl, worker_id: WorkerId) -> None:
+        """Prepare; `url` leads past a transaction pooler, `worker_id` is the id of the first registration."""
         self._shared = shared
         self._next_id = worker_id
-        self._conninfo = conninfo
+        self._url = url
+        self._dispatcher = Dispatcher(
+            url,
+            queue_schema=shared.settings.queue_schema,
+            application_name=f"perron {process_of(worker_id)}",
+            agents=self._agents(),
+            on_bell=self.take,
+        )
         self._executions: dict[RunId, Execution] = {}
         self._tasks: dict[RunId, asyncio.Task[Outcome | None]] = {}
         self._broken: set[RunId] = set()
@@ -51,6 +62,8 @@ class Worker:
         self._strays: dict[tuple[RunId, int], float] = {}
         """(run, epoch) → when it was first seen that this worker holds the run and does not execute it."""
         self._nudged = asyncio.Event()
+        self._freed = asyncio.Event()
+        """Room may have come, or this worker takes nothing any more."""
         self._reserved = 0
         self._is_draining = False
         self._poller: asyncio.Task[None] | None = None
@@ -80,15 +93,42 @@ class Worker:
             yield worker_id
         finally:
             self._reserved -= kept
+            self._freed.set()
+
+    async def take(self, run_id: RunId, thread_id: ThreadId) -> bool:
+        """Claim a pending run, as soon as there is room for it, and start it; False when this worker may not.
+
+        One that another has meanwhile counts as taken.
+        """
+        while self._room <= 0 and not self._is_draining:
+            self._freed.clear()
+            await self._freed.wait()
+        with self.room() as worker_id:
+            if worker_id is None:
+                return False
+            run = await claim(
+                self._shared.database,
+                run_id,
+                thread_id,
+                worker_id=worker_id,
+                langgraph_schema=self._shared.settings.langgraph_schema,
+                rescues=False,
+            )
+            if run is not None:
+                self.execute(run)
+            return True
 
     async def start(self) -> None:
         """Register, begin to beat, and look for work."""
         await self._register()
         self._poller = asyncio.create_task(self._poll(), name="perron-poll")
+        self._dispatcher.start()
 
     async def stop(self) -> None:
         """Drain: runs stop at their next step and go back in line, uncounted; then unregister."""
         self._is_draining = True
+        self._freed.set()
+        await self._dispatcher.stop()
         if self._poller is not None:
             self._poller.cancel()
             await asyncio.wait([self._poller])
@@ -131,13 +171,10 @@ class Worker:
     def _ended(self, run_id: RunId, task: asyncio.Task[Outcome | None]) -> None:
         self._executions.pop(run_id, None)
         self._tasks.pop(run_id, None)
-        if task.cancelled():
-            return
-        if (exc := task.exception()) is not None:
+        self._freed.set()
+        if not task.cancelled() and (exc := task.exception()) is not None:
             self._broken.add(run_id)
             log.error("execution_failed", run_id=str(run_id), exc_info=exc)
-        elif (outcome := task.result()) is None or outcome.has_successor:
-            self.nudge()
 
     async def _register(self) -> None:
         settings = self._shared.settings
@@ -157,7 +194,7 @@ class Worker:
         loop = asyncio.get_running_loop()
         self._lease = Lease(
             worker_id,
-            self._conninfo,
+            self._url.psycopg,
             schema=self._shared.database.schema,
             lease_s=settings.lease_s,
             beat_s=min(settings.beat_s, settings.lease_s / 4),

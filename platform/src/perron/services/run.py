@@ -103,7 +103,8 @@ class RunService:
             return await self._insert(session, caller, body, run, answers, worker_id)
 
         # A run that starts here on a thread of its own is one INSERT: nobody else knows of either.
-        is_one_statement = worker_id is not None and body.thread_id is None and body.idempotency_key is None
+        is_new = body.thread_id is None and body.idempotency_key is None
+        is_one_statement = is_new and worker_id is not None and not body.after_seconds
         try:
             return await self._database.run(work, autocommit=is_one_statement)
         except DatabaseError as exc:
@@ -184,6 +185,8 @@ class RunService:
             )
             if await runs.find_head_id(thread_id) is None:
                 thread.status = "interrupted" if thread.interrupts else "idle"
+            else:
+                await runs.ring(thread_id)
             await session.refresh(run)
             return run
 
@@ -311,6 +314,8 @@ class RunService:
         if starts and not is_new:
             run.claimed_checkpoint_id = await checkpoints.find_latest(thread.thread_id)
         await runs.insert(run, new_thread=thread if is_new else None)
+        if is_head and not starts:
+            await runs.ring(run.thread_id)
         await store_answers(session, caller, closing, run_id=run.run_id)
         return run
 

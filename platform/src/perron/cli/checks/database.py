@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 from perron.cli.checks.finding import Finding
 from perron.configuration import PlatformSettings
-from perron.core.upgrade import check_database
+from perron.core.upgrade import check_database, schemas_of
 from perron.database.pooling import keeps_sessions
 from perron.database.url import DatabaseUrl
 from perron.errors import PerronError, SchemaError
@@ -36,7 +36,7 @@ async def check_server(
             "Set PERRON_DATABASE_DIRECT_URL to the database itself, past the pooler.",
         )
     try:
-        await check_database(url, schema=settings.database_schema, langgraph_schema=settings.langgraph_schema)
+        await check_database(url, **schemas_of(settings))
         yield Finding("database", "ok", "The schema is this release's.")
     except SchemaError as exc:
         if is_embedded:

@@ -1,0 +1,1 @@
+"""Delivery of due runs, by PgQueuer; nothing else imports it."""

@@ -1,0 +1,129 @@
+"""The dispatcher: hears the bells of due runs, and hands them to a worker."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+import structlog
+from pgqueuer.core.qm import QueueManager
+from pgqueuer.domain.errors import RetryRequested
+from pgqueuer.domain.models import Job
+
+from perron import clock
+from perron.database.engine import connect_asyncpg
+from perron.database.url import DatabaseUrl
+from perron.dispatch.queue_schema import BELL, queries_on
+from perron.errors import DatabaseUnavailableError
+from perron.ids import RunId, ThreadId
+
+log = structlog.get_logger(__name__)
+
+OnBell = Callable[[RunId, ThreadId], Awaitable[bool]]
+"""Takes a run, as soon as there is room for it; False: somebody else has to."""
+
+_LOOK_S = 5.0
+"""Bells are looked for this often besides: a notification may be lost with its connection."""
+_AGAIN_S = 0.5
+_BACKOFF_S = (0.2, 5.0)
+_BATCH = 10
+
+
+class Dispatcher:
+    """Listens on a connection of its own, and begins anew when that is lost.
+
+    What waits in the queue is a bell, not the run: whoever hears it claims the run, and the bell is gone. A bell
+    that nobody hears costs time and no run, since workers look for due runs besides.
+    """
+
+    def __init__(
+        self,
+        url: DatabaseUrl,
+        *,
+        queue_schema: str,
+        application_name: str,
+        agents: Sequence[str],
+        on_bell: OnBell,
+    ) -> None:
+        """Prepare; `url` leads past a transaction pooler, which would take LISTEN away."""
+        self._url = url
+        self._queue_schema = queue_schema
+        self._application_name = application_name
+        self._agents = agents
+        self._on_bell = on_bell
+        self._manager: QueueManager | None = None
+        self._is_stopping = False
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def is_listening(self) -> bool:
+        """Whether bells are heard now."""
+        return self._manager is not None
+
+    def start(self) -> None:
+        """Begin to listen."""
+        self._task = asyncio.create_task(self._run(), name="perron-dispatch")
+
+    async def stop(self) -> None:
+        """Hear no more; bells that wait for room here go back."""
+        self._is_stopping = True
+        if self._manager is not None:
+            self._manager.shutdown.set()
+        elif self._task is not None:
+            self._task.cancel()
+        if self._task is not None:
+            await asyncio.wait([self._task])
+
+    async def _run(self) -> None:
+        pause_s, longest_s = _BACKOFF_S
+        while not self._is_stopping:
+            began_at = clock.boot_s()
+            try:
+                await self._listen()
+            except Exception as exc:  # noqa: BLE001  # PgQueuer raises what its driver, or a listener, has met
+                log.warning("queue_lost", reason=str(exc) or type(exc).__name__)
+            if self._is_stopping:
+                return
+            if clock.boot_s() - began_at > longest_s:
+                pause_s = _BACKOFF_S[0]
+            await asyncio.sleep(pause_s)
+            pause_s = min(pause_s * 2, longest_s)
+
+    async def _listen(self) -> None:
+        connection = await connect_asyncpg(self._url, application_name=self._application_name)
+        try:
+            queries = queries_on(connection, self._queue_schema)
+            manager = QueueManager(queries, queries.qbe.settings.channel)
+            for agent in self._agents:
+                manager.entrypoint(f"{BELL}{agent}")(self._answer)
+            connection.add_termination_listener(lambda _: manager.shutdown.set())
+            self._manager = manager
+            await manager.run(
+                dequeue_timeout=timedelta(seconds=_LOOK_S),
+                batch_size=_BATCH,
+                max_concurrent_tasks=2 * _BATCH,
+                shutdown_on_listener_failure=True,
+            )
+        finally:
+            self._manager = None
+            await _close(connection)
+
+    async def _answer(self, job: Job) -> None:
+        ids = job.payload or b""
+        try:
+            is_taken = await self._on_bell(RunId(UUID(bytes=ids[:16])), ThreadId(UUID(bytes=ids[16:])))
+        except DatabaseUnavailableError as exc:
+            raise RetryRequested(timedelta(seconds=_AGAIN_S), reason=str(exc)) from exc
+        if not is_taken:
+            raise RetryRequested(timedelta(seconds=_AGAIN_S), reason="no room")
+
+
+async def _close(connection: asyncpg.Connection[Any]) -> None:
+    try:
+        await connection.close(timeout=2)
+    except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
+        connection.terminate()
