@@ -80,6 +80,16 @@ def test_perron_waits_for_the_upgrade_and_the_upgrade_for_the_database() -> None
     assert "healthcheck" in SERVICES["postgres"]
 
 
+def test_two_workers_begin_after_the_upgrade_and_are_left_time_to_drain() -> None:
+    worker = SERVICES["worker"]
+
+    assert worker["deploy"]["replicas"] == 2
+    assert worker["depends_on"] == {"upgrade": {"condition": "service_completed_successfully"}}
+    assert float(worker["stop_grace_period"].removesuffix("s")) > load_settings().drain_s
+    port = worker["command"][1].removeprefix("--health=")
+    assert f"http://127.0.0.1:{port}/ready" in worker["healthcheck"]["test"][-1]
+
+
 def test_postgres_is_18_and_keeps_its_data_where_its_image_does() -> None:
     assert SERVICES["postgres"]["image"] == "pgvector/pgvector:pg18"
     assert SERVICES["postgres"]["volumes"] == ["postgres:/var/lib/postgresql"]
@@ -106,7 +116,7 @@ def commands() -> list[str]:
 @pytest.mark.parametrize("command", commands())
 def test_a_command_of_compose_exists(command: str) -> None:
     words = command.split()
-    known = words[:2] if words[0] in {"agents", "db"} else words[:1]
+    known = words[:2] if words[0] in {"agents", "db", "workers"} else words[:1]
 
     helped = subprocess.run(
         [Path(sys.executable).with_name("perron"), *known, "--help"], capture_output=True, text=True, check=False

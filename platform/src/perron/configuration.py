@@ -67,6 +67,10 @@ class PlatformSettings(BaseSettings):
     plugins_deny: str = Field("", description="A list: these plugins are never loaded.")
     plugin_timeout_s: float = Field(30.0, gt=0, description="Longest import or hook of a plugin.")
 
+    worker_agents: str = Field("", description="A list: this process executes runs of these agents only.")
+    worker_memory_mb: int | None = Field(
+        None, ge=64, description="`perron worker` gives its runs back and ends when its memory is above this."
+    )
     tenant: str = Field("default", description="The tenant of runs that are started here.")
     concurrency: int = Field(16, ge=1, description="Runs that one process executes at once.")
     lease_s: float = Field(10.0, gt=0, description="After this long without a beat a worker counts as dead.")
@@ -164,6 +168,11 @@ def nearest_variable(name: str) -> str:
     return nearest(name, known, cutoff=0.6, prefix=ENV_PREFIX)
 
 
+def names_in(text: str) -> list[str]:
+    """Return the names in a setting that is a list, as in "a, b"."""
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
 def unknown_variables() -> list[str]:
     """Return the `PERRON_*` variables of the environment that name no setting.
 
@@ -188,6 +197,7 @@ BEFORE_DATABASE = frozenset(
         *("answer_timeout_s", "pool_size", "max_overflow", "pool_recycle_s", "checkpoint_pool_size", "echo"),
         *("home", "tenant"),
         *("langgraph_json", "plugins", "plugins_deny", "plugin_timeout_s", "log_level", "log_json"),
+        *("worker_agents", "worker_memory_mb"),
     }
 )
 """Settings that are needed before the database is open: it cannot hold them."""

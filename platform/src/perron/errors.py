@@ -82,6 +82,20 @@ class EmbeddedServerError(PerronError):
     code = "embedded_server"
 
 
+class WorkerOutgrownError(PerronError):
+    """A worker's process has grown beyond what it may."""
+
+    code = "worker_outgrown"
+
+    def __init__(self, resident_mb: int, limit_mb: int) -> None:
+        super().__init__(
+            f"The worker's memory was {resident_mb:,} MB, more than worker_memory_mb ({limit_mb:,}): it has given "
+            "its runs back. Start it again; if it grows soon, look for what its agents keep.",
+            resident_mb=resident_mb,
+            limit_mb=limit_mb,
+        )
+
+
 class SchemaError(PerronError):
     """The database's schema is older than this release, or not Perron's."""
 
@@ -136,6 +150,18 @@ class RunNotFoundError(NotFoundError):
     def __init__(self, run_id: object) -> None:
         super().__init__(
             f"There is no run {run_id}. `perron runs list` shows those that there are.", run_id=str(run_id)
+        )
+
+
+class WorkerNotFoundError(NotFoundError):
+    """No worker has this id."""
+
+    code = "worker_not_found"
+
+    def __init__(self, worker_id: object) -> None:
+        super().__init__(
+            f"There is no worker {worker_id}. `perron workers list` shows those that there are.",
+            worker_id=str(worker_id),
         )
 
 

@@ -14,6 +14,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "answer": ("perron.cli.answer", "Answer an ask, and let its run go on."),
     "batch": ("perron.cli.batch.main", "Run an agent over the rows of a file."),
     "demo": ("perron.cli.demo.main", "Watch runs being killed, and nothing being done twice."),
+    "worker": ("perron.cli.worker", "Execute runs that others create, until told to stop."),
     "agents": ("perron.cli.agents", "Agents: what can be run here."),
     "plugins": ("perron.cli.plugins", "Plugins: what is installed, and what failed."),
     "integrations": ("perron.cli.integrations", "Integrations: the APIs that agents may call."),

@@ -22,7 +22,7 @@ from perron.core.opening import Opened, open_parts
 from perron.core.result import RunResult, result_of
 from perron.core.sync import SyncPlatform
 from perron.database.outage import outlast
-from perron.errors import InvalidInputError
+from perron.errors import ConfigurationError, InvalidInputError
 from perron.ids import RunId, ThreadId
 from perron.models.run import ACTIVE, Run
 from perron.plugins.agent import Agent
@@ -126,6 +126,17 @@ class Platform:
         return SyncPlatform(
             lambda: cls.open(settings, worker=worker, agents=agents, caller=caller, on_event=on_event, **overrides)
         )
+
+    @property
+    def worker(self) -> Worker:
+        """What executes runs in this process.
+
+        Raises:
+            ConfigurationError: The platform was opened without one.
+        """
+        if self._worker is None:
+            raise ConfigurationError("This platform executes nothing: it was opened with worker=False.")
+        return self._worker
 
     async def close(self) -> None:
         """Drain the worker, tell the plugins, and close what was opened, in reverse."""

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 
-from perron.configuration import PlatformSettings
+from perron.configuration import PlatformSettings, names_in
 from perron.errors import ConfigurationError, nearest
 
 PLUGINS = "perron.plugins"
@@ -61,8 +61,8 @@ class Selection:
         Raises:
             ConfigurationError: One of them names what is not installed.
         """
-        _refuse_unknown("PERRON_PLUGINS", names := _split(settings.plugins), plugins, extra="none")
-        _refuse_unknown("PERRON_PLUGINS_DENY", denied := _split(settings.plugins_deny), [*plugins, *agents])
+        _refuse_unknown("PERRON_PLUGINS", names := names_in(settings.plugins), plugins, extra="none")
+        _refuse_unknown("PERRON_PLUGINS_DENY", denied := names_in(settings.plugins_deny), [*plugins, *agents])
         allowed = {_plain(name) for name in names} - {"none"}
         return cls(frozenset(allowed) if names else None, frozenset(_plain(name) for name in denied))
 
@@ -89,10 +89,6 @@ def _refuse_unknown(variable: str, names: Iterable[str], installed: Sequence[Fou
                 variable=variable,
                 name=name,
             )
-
-
-def _split(text: str) -> list[str]:
-    return [part.strip() for part in text.split(",") if part.strip()]
 
 
 def _plain(name: str) -> str:

@@ -150,6 +150,11 @@ class RunRepository(BaseRepository[Run]):
         query = select(Run.run_id, Run.epoch).where(Run.status == "running", Run.worker_id == worker_id)
         return [(row.run_id, row.epoch) for row in await self.session.execute(query)]
 
+    async def get_of_worker(self, worker_id: UUID) -> Sequence[Run]:
+        """Return what this worker executes, the longest under way first."""
+        query = self.select().where(Run.status == "running", Run.worker_id == worker_id).order_by(Run.started_at)
+        return (await self.session.execute(query)).scalars().all()
+
     async def end(self, run_id: UUID, *, epoch: int, **values: Any) -> bool:
         """Move a run that is `running` under this epoch to what `values` say; False when it is not."""
         statement = (

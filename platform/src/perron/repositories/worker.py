@@ -7,6 +7,7 @@ from uuid import UUID
 
 from sqlalchemy import ColumnElement, delete, func, select, text, update
 
+from perron.errors import WorkerNotFoundError
 from perron.ids import process_of
 from perron.models.worker import Worker
 from perron.repositories.base import BaseRepository
@@ -24,6 +25,7 @@ class WorkerRepository(BaseRepository[Worker]):
     """Workers: things of the platform, the same for every caller."""
 
     model = Worker
+    not_found = WorkerNotFoundError
 
     async def get_all_with_liveness(self) -> Sequence[tuple[Worker, bool]]:
         """Return all workers, the latest started first, each with whether it is alive."""

@@ -67,6 +67,11 @@ class Lease:
             self._thread.join(timeout=self._lease_s)
 
     @property
+    def is_beating(self) -> bool:
+        """Whether the side thread lives."""
+        return self._thread is not None and self._thread.is_alive()
+
+    @property
     def is_held(self) -> bool:
         """Whether nobody can have taken this worker for dead yet."""
         return clock.boot_s() < self._until

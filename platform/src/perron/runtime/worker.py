@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -14,6 +15,7 @@ import structlog
 
 from perron import clock
 from perron.caller import Caller
+from perron.configuration import names_in
 from perron.database.outage import is_outage
 from perron.database.partitions import ensure_partitions
 from perron.database.url import DatabaseUrl
@@ -61,6 +63,10 @@ class Worker:
         """Runs whose execution here has failed by itself: no fault of the run's, but it counts."""
         self._strays: dict[tuple[RunId, int], float] = {}
         """(run, epoch) → when it was first seen that this worker holds the run and does not execute it."""
+        self.ended: Counter[str] = Counter()
+        """Runs that this worker has ended, by status."""
+        self.given_back = 0
+        """Runs that went back in line here, or were lost to another worker."""
         self._nudged = asyncio.Event()
         self._freed = asyncio.Event()
         """Room may have come, or this worker takes nothing any more."""
@@ -77,8 +83,37 @@ class Worker:
         return lease.worker_id if lease is not None and lease.is_held and not self._is_draining else None
 
     @property
+    def agents(self) -> Sequence[str]:
+        """Names of the agents whose runs it executes."""
+        return self._agents()
+
+    @property
+    def concurrency(self) -> int:
+        """How many runs it executes at once."""
+        return self._shared.settings.concurrency
+
+    @property
+    def executing(self) -> int:
+        """How many it executes now."""
+        return len(self._tasks)
+
+    @property
+    def is_beating(self) -> bool:
+        """Whether its side thread lives, or it registers anew."""
+        return self._lease is None or self._lease.is_beating
+
+    @property
+    def obstacle(self) -> str | None:
+        """Why no run may be given to it now, in two words; None when it is ready."""
+        if self._is_draining:
+            return "draining"
+        if self.worker_id is None:
+            return "no lease"
+        return None if self._dispatcher.is_listening else "not listening"
+
+    @property
     def _room(self) -> int:
-        return self._shared.settings.concurrency - len(self._tasks) - self._reserved
+        return self.concurrency - len(self._tasks) - self._reserved
 
     @contextmanager
     def room(self) -> Iterator[WorkerId | None]:
@@ -128,12 +163,12 @@ class Worker:
         """Drain: runs stop at their next step and go back in line, uncounted; then unregister."""
         self._is_draining = True
         self._freed.set()
+        for execution in self._executions.values():
+            execution.control.request_drain()
         await self._dispatcher.stop()
         if self._poller is not None:
             self._poller.cancel()
             await asyncio.wait([self._poller])
-        for execution in self._executions.values():
-            execution.control.request_drain()
         tasks = list(self._tasks.values())
         if tasks:
             _, late = await asyncio.wait(tasks, timeout=self._shared.settings.drain_s)
@@ -158,6 +193,8 @@ class Worker:
         if self._lease is None:
             raise RuntimeError("A worker that is not registered has no runs.")
         execution = Execution(run, self._lease, self._shared)
+        if self._is_draining:  # it was claimed meanwhile
+            execution.control.request_drain()
         task = asyncio.create_task(execution.execute(), name=f"run {run.run_id}")
         self._executions[run.run_id] = execution
         self._tasks[run.run_id] = task
@@ -175,6 +212,10 @@ class Worker:
         if not task.cancelled() and (exc := task.exception()) is not None:
             self._broken.add(run_id)
             log.error("execution_failed", run_id=str(run_id), exc_info=exc)
+        elif task.cancelled() or (outcome := task.result()) is None:
+            self.given_back += 1
+        else:
+            self.ended[outcome.status] += 1
 
     async def _register(self) -> None:
         settings = self._shared.settings
@@ -313,4 +354,7 @@ class Worker:
             await ensure_partitions(session)
 
     def _agents(self) -> Sequence[str]:
-        return [name for name, registered in self._shared.registry.agents.items() if registered.agent is not None]
+        registry = self._shared.registry
+        if chosen := names_in(self._shared.settings.worker_agents):
+            return [registry.get_agent(name).name for name in chosen]
+        return [name for name, registered in registry.agents.items() if registered.agent is not None]

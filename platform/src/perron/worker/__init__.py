@@ -1,0 +1,1 @@
+"""The worker process: one of the doors to the platform."""

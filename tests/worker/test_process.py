@@ -1,0 +1,225 @@
+"""`perron worker` as real processes."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import sys
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import httpx
+import pytest
+from tests.conftest import KEY
+
+from perron.core.platform import Platform
+from perron.errors import WorkerNotFoundError
+
+CONFIG = Path(__file__).with_name("langgraph.json")
+PERRON = Path(sys.executable).with_name("perron")
+
+
+async def until(is_so: Callable[[], Awaitable[bool]]) -> None:
+    async with asyncio.timeout(40):
+        while not await is_so():  # noqa: ASYNC110  # another process does it
+            await asyncio.sleep(0.02)
+
+
+class WorkerProcess:
+    """A `perron worker`, and the address at which it tells of its health."""
+
+    def __init__(self, process: asyncio.subprocess.Process, log: Path) -> None:
+        self.process = process
+        self.log = log
+        self._port = 0
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    def lines(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.log.read_text().splitlines() if line.startswith("{")]
+
+    async def get(self, path: str) -> httpx.Response:
+        async with httpx.AsyncClient() as client:
+            return await client.get(f"http://127.0.0.1:{self._port}{path}")
+
+    async def is_ready(self) -> bool:
+        assert self.process.returncode is None, self.log.read_text()
+        for line in self.lines():
+            if line["event"] == "health_served":
+                self._port = line["port"]
+        return bool(self._port) and (await self.get("/ready")).status_code == 200
+
+    async def ended(self) -> int:
+        async with asyncio.timeout(40):
+            return await self.process.wait()
+
+
+class Hall:
+    """A database, the processes that work on it, and a platform that only puts runs in line."""
+
+    def __init__(self, url: str, directory: Path, platform: Platform) -> None:
+        self.ledger = directory / "ledger"
+        self.gate = directory / "gate"
+        self.platform = platform
+        self._url = url
+        self._directory = directory
+        self._workers: list[WorkerProcess] = []
+
+    async def start(self, *options: str, **settings: str) -> WorkerProcess:
+        log = self._directory / f"{len(self._workers)}.log"
+        environment = {
+            **os.environ,
+            "PERRON_DATABASE_URL": self._url,
+            "PERRON_KEY": KEY,
+            "PERRON_LANGGRAPH_JSON": str(CONFIG),
+            "PERRON_PLUGINS": "none",
+            "PERRON_LOG_JSON": "true",
+            "PERRON_LEASE_S": "1",
+            "PERRON_POLL_S": "0.2",
+            **{f"PERRON_{name.upper()}": value for name, value in settings.items()},
+        }
+        with log.open("wb") as err:
+            process = await asyncio.create_subprocess_exec(
+                PERRON, "worker", *options, env=environment, stderr=err, stdin=asyncio.subprocess.DEVNULL
+            )
+        worker = WorkerProcess(process, log)
+        self._workers.append(worker)
+        return worker
+
+    async def start_ready(self, *options: str, **settings: str) -> WorkerProcess:
+        worker = await self.start("--health", "0", *options, **settings)
+        await until(worker.is_ready)
+        return worker
+
+    async def submit(self, name: str, *, is_gated: bool = False) -> UUID:
+        given = {"name": name, "ledger": str(self.ledger), "gate": str(self.gate) if is_gated else ""}
+        return await self.platform.submit("work", given)
+
+    async def is_written(self, node: str) -> bool:
+        return node in self.written()
+
+    def written(self) -> Counter[str]:
+        lines = self.ledger.read_text().splitlines() if self.ledger.exists() else []
+        return Counter(" ".join(line.split()[:2]) for line in lines)
+
+    async def close(self) -> None:
+        for worker in self._workers:
+            if worker.process.returncode is None:
+                worker.process.kill()
+                await worker.process.wait()
+
+
+@pytest.fixture
+async def hall(database_url: str, tmp_path: Path) -> AsyncIterator[Hall]:
+    settings: dict[str, Any] = {"database_url": database_url, "plugins": "none", "key": KEY, "home": tmp_path}
+    async with Platform.open(worker=False, langgraph_json=CONFIG, poll_s=0.05, **settings) as platform:
+        hall = Hall(database_url, tmp_path, platform)
+        yield hall
+        await hall.close()
+
+
+async def test_two_workers_do_what_others_have_put_in_line_each_thing_once(hall: Hall) -> None:
+    await asyncio.gather(hall.start_ready("--concurrency", "2"), hall.start_ready("--concurrency", "2"))
+
+    run_ids = [await hall.submit(f"run{i}") for i in range(20)]
+    runs = [await hall.platform.join(run_id) for run_id in run_ids]
+
+    assert {run.status for run in runs} == {"success"}
+    assert hall.written() == Counter(f"run{i} {node}" for i in range(20) for node in ("first", "second"))
+    assert len({line.split()[2] for line in hall.ledger.read_text().splitlines()}) == 2
+
+
+async def test_a_worker_that_is_told_to_stop_gives_its_run_back_uncounted(hall: Hall) -> None:
+    leaving = await hall.start_ready()
+    run_id = await hall.submit("run", is_gated=True)
+    await until(lambda: hall.is_written("run first"))
+
+    leaving.process.send_signal(signal.SIGTERM)
+
+    async def is_draining() -> bool:
+        return (await leaving.get("/ready")).text == "draining\n"
+
+    await until(is_draining)
+    hall.gate.touch()
+    assert await leaving.ended() == 0
+    run = await hall.platform.runs.get(hall.platform.caller, run_id)
+    assert (run.status, run.attempt) == ("pending", 0)
+    await hall.start_ready()
+
+    assert (await hall.platform.join(run_id)).status == "success"
+    assert hall.written() == {"run first": 1, "run second": 1}
+
+
+async def test_a_worker_that_is_killed_is_succeeded_when_its_lease_is_out(hall: Hall) -> None:
+    dying = await hall.start_ready()
+    run_id = await hall.submit("run", is_gated=True)
+    await until(lambda: hall.is_written("run first"))
+
+    dying.process.kill()
+    await hall.start_ready()
+    hall.gate.touch()
+
+    assert (await hall.platform.join(run_id)).status == "success"
+    assert hall.written() == {"run first": 2, "run second": 1}
+
+
+async def test_what_a_worker_executes_is_shown(hall: Hall) -> None:
+    await hall.start_ready()
+    run_id = await hall.submit("run", is_gated=True)
+    await until(lambda: hall.is_written("run first"))
+    [(row, _)] = await hall.platform.workers.get_all(hall.platform.caller)
+
+    worker, is_alive, runs = await hall.platform.workers.get(hall.platform.caller, row.worker_id)
+
+    assert (worker.worker_id, is_alive, [run.run_id for run in runs]) == (row.worker_id, True, [run_id])
+    with pytest.raises(WorkerNotFoundError, match="perron workers list"):
+        await hall.platform.workers.get(hall.platform.caller, run_id)
+
+
+async def test_health_is_told_to_probes_and_prometheus(hall: Hall) -> None:
+    worker = await hall.start_ready("--concurrency", "3")
+
+    await hall.platform.join(await hall.submit("run"))
+
+    live, metrics = await worker.get("/live"), (await worker.get("/metrics")).text
+    assert (live.status_code, live.text) == (200, "ok\n")
+    assert (await worker.get("/elsewhere")).status_code == 404
+    values = dict(line.rsplit(" ", 1) for line in metrics.splitlines() if not line.startswith("#"))
+    assert values['perron_runs_ended_total{status="success"}'] == "1.0"
+    assert values["perron_worker_concurrency"] == "3.0"
+    assert values["perron_worker_ready"] == "1.0"
+    assert float(values["process_resident_memory_bytes"]) > 0
+
+
+async def test_an_address_that_is_taken_is_said_so(hall: Hall) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        worker = await hall.start("--health", str(taken.getsockname()[1]))
+
+        assert await worker.ended() == 2
+
+    assert "Name another address with --health." in worker.log.read_text()
+    assert "Traceback" not in worker.log.read_text()
+
+
+async def test_an_agent_that_is_not_here_is_said_so(hall: Hall) -> None:
+    worker = await hall.start("--agents", "worck")
+
+    assert await worker.ended() == 2
+    assert "'worck'" in worker.log.read_text()
+    assert "work" in worker.log.read_text()
+
+
+async def test_a_worker_that_grows_too_large_ends(hall: Hall) -> None:
+    worker = await hall.start(worker_memory_mb="64")
+
+    assert await worker.ended() == 1
+    assert "more than worker_memory_mb (64)" in worker.log.read_text()
+    assert await hall.platform.workers.get_all(hall.platform.caller) == []
