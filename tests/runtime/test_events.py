@@ -14,12 +14,13 @@ from perron.caller import Caller
 from perron.errors import LeaseLostError
 from perron.ids import RunId
 from perron.runtime.claim import ClaimedRun
-from perron.runtime.events import Bells, EventLog, EventReader, EventWriter, rings
+from perron.runtime.events import EventLog, EventReader, EventWriter
+from perron.runtime.readers import Readers, rings
 
 
 @pytest.fixture
 def log(rows: Rows) -> EventLog:
-    return EventLog(rows.pool, Bells(), schema="perron")
+    return EventLog(rows.pool, Readers(), schema="perron")
 
 
 async def numbers(rows: Rows, run_id: RunId) -> list[int]:
@@ -116,18 +117,18 @@ async def test_an_append_that_lost_its_connection_leaves_no_gap(rows: Rows, log:
 
 async def test_a_reader_of_a_run_whose_events_are_gone_ends(rows: Rows) -> None:
     run_id = await rows.make_run(status="success", epoch=1)
-    reader = EventReader(rows.database, Bells(), poll_s=0.05)
+    reader = EventReader(rows.database, Readers(), poll_s=0.05)
 
     async with asyncio.timeout(5):
         assert [row async for row in reader.follow(Caller.system(), run_id)] == []
 
 
 async def test_a_bell_wakes_a_reader_before_its_poll(rows: Rows) -> None:
-    bells = Bells()
-    log = EventLog(rows.pool, bells, schema="perron")
+    readers = Readers()
+    log = EventLog(rows.pool, readers, schema="perron")
     run: ClaimedRun = await rows.claimed()
     writer = log.writer(run.run_id, run.epoch)
-    reader = EventReader(rows.database, bells, poll_s=60)
+    reader = EventReader(rows.database, readers, poll_s=60)
     read: list[Any] = []
 
     async def follow() -> None:

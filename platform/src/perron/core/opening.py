@@ -30,8 +30,9 @@ from perron.plugins.agent import Agent
 from perron.plugins.loader import load_plugins
 from perron.plugins.registry import Registry
 from perron.runtime.checkpoint_log import CheckpointLog
-from perron.runtime.events import Bells, EventLog
+from perron.runtime.events import EventLog
 from perron.runtime.execution import Services
+from perron.runtime.readers import Announcer, Readers
 from perron.runtime.store import GraphStore
 from perron.services.setting import SettingService
 
@@ -111,7 +112,7 @@ async def _open_on(
         pools = {
             "our tables": database.max_connections,
             "LangGraph": settings.checkpoint_pool_size,
-            "beat and queue": 2,
+            "beat, queue and news": 3,
         }
         if shortage := await connection_shortage(database, pools):
             log.warning("connection_shortage", advice=shortage)
@@ -133,8 +134,10 @@ async def _open_on(
         stack.push_async_callback(integrations.close)
         journal = Journal(database, keys)
         stack.push_async_callback(journal.close)
-        bells = Bells()
-        events = EventLog(pool, bells, schema=settings.database_schema)
+        announcer = Announcer(pool, direct_url, schema=settings.database_schema, application_name=application_name)
+        stack.push_async_callback(announcer.close)
+        readers = Readers(announcer)
+        events = EventLog(pool, readers, schema=settings.database_schema)
         stack.push_async_callback(events.close)
         shared = Services(
             database=database,
@@ -143,7 +146,7 @@ async def _open_on(
             registry=registry,
             integrations=integrations,
             journal=journal,
-            bells=bells,
+            readers=readers,
             events=events,
             checkpoints=CheckpointLog(pool, schema=settings.database_schema),
             settings=settings,

@@ -28,10 +28,11 @@ from perron.models.run import ACTIVE, Run
 from perron.plugins.agent import Agent
 from perron.plugins.calling import call_each
 from perron.runtime.claim import ClaimedRun
-from perron.runtime.events import EventReader, rings
+from perron.runtime.events import EventReader
 from perron.runtime.execution import STEP_EVENT
 from perron.runtime.finish import Outcome
 from perron.runtime.inputs import check_input
+from perron.runtime.readers import rings
 from perron.runtime.state import ThreadStates
 from perron.runtime.worker import Worker
 from perron.schemas.run import RunCreate
@@ -77,7 +78,7 @@ class Platform:
         self.timelines = TimelineService(shared.database)
         self.health = HealthService(shared.database)
         self.states = ThreadStates(shared)
-        self._reader = EventReader(shared.database, shared.bells, poll_s=self.settings.poll_s)
+        self._reader = EventReader(shared.database, shared.readers, poll_s=self.settings.poll_s)
         self._worker: Worker | None = None
         if with_worker:
             self._worker = Worker(shared, url=opened.url, worker_id=opened.worker_id)
@@ -286,7 +287,8 @@ class Platform:
 
     async def _finished(self, run: Run) -> RunResult:
         run_id = RunId(run.run_id)
-        with self._opened.shared.bells.listen(run_id) as rung:
+        readers = self._opened.shared.readers
+        with readers.waiting(run_id) as rung:
             while True:
                 rung.clear()
                 task = self._worker.task_of(run_id) if self._worker else None
@@ -297,6 +299,7 @@ class Platform:
                 run = await outlast(partial(self.runs.get, self.caller, run_id), pause_s=self.settings.poll_s)
                 if run.status not in ACTIVE:
                     return result_of(run, self.resume)
+                readers.listen()
                 await rings(rung, self.settings.poll_s)
 
     async def _graph_of(self, thread_id: UUID | str) -> tuple[ThreadId, str]:

@@ -9,19 +9,15 @@ from typing import Any
 from uuid import UUID
 
 import asyncpg
-import structlog
 from pgqueuer.core.qm import QueueManager
 from pgqueuer.domain.errors import RetryRequested
 from pgqueuer.domain.models import Job
 
-from perron import clock
-from perron.database.engine import connect_asyncpg
+from perron.database.listening import keep_connected
 from perron.database.url import DatabaseUrl
 from perron.dispatch.queue_schema import BELL, queries_on
 from perron.errors import DatabaseUnavailableError
 from perron.ids import RunId, ThreadId
-
-log = structlog.get_logger(__name__)
 
 OnBell = Callable[[RunId, ThreadId], Awaitable[bool]]
 """Takes a run, as soon as there is room for it; False: somebody else has to."""
@@ -29,7 +25,6 @@ OnBell = Callable[[RunId, ThreadId], Awaitable[bool]]
 _LOOK_S = 5.0
 """Bells are looked for this often besides: a notification may be lost with its connection."""
 _AGAIN_S = 0.5
-_BACKOFF_S = (0.2, 5.0)
 _BATCH = 10
 
 
@@ -56,7 +51,7 @@ class Dispatcher:
         self._agents = agents
         self._on_bell = on_bell
         self._manager: QueueManager | None = None
-        self._is_stopping = False
+        self._has_stopped = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
     @property
@@ -66,42 +61,29 @@ class Dispatcher:
 
     def start(self) -> None:
         """Begin to listen."""
-        self._task = asyncio.create_task(self._run(), name="perron-dispatch")
+        connected = keep_connected(
+            self._url, self._listen, application_name=self._application_name, what="queue of due runs"
+        )
+        self._task = asyncio.create_task(connected, name="perron-dispatch")
 
     async def stop(self) -> None:
         """Hear no more; bells that wait for room here go back."""
-        self._is_stopping = True
         if self._manager is not None:
             self._manager.shutdown.set()
-        elif self._task is not None:
-            self._task.cancel()
+            await self._has_stopped.wait()
         if self._task is not None:
+            self._task.cancel()
             await asyncio.wait([self._task])
 
-    async def _run(self) -> None:
-        pause_s, longest_s = _BACKOFF_S
-        while not self._is_stopping:
-            began_at = clock.boot_s()
-            try:
-                await self._listen()
-            except Exception as exc:  # noqa: BLE001  # PgQueuer raises what its driver, or a listener, has met
-                log.warning("queue_lost", reason=str(exc) or type(exc).__name__)
-            if self._is_stopping:
-                return
-            if clock.boot_s() - began_at > longest_s:
-                pause_s = _BACKOFF_S[0]
-            await asyncio.sleep(pause_s)
-            pause_s = min(pause_s * 2, longest_s)
-
-    async def _listen(self) -> None:
-        connection = await connect_asyncpg(self._url, application_name=self._application_name)
+    async def _listen(self, connection: asyncpg.Connection[Any]) -> None:
+        queries = queries_on(connection, self._queue_schema)
+        manager = QueueManager(queries, queries.qbe.settings.channel)
+        for agent in self._agents:
+            manager.entrypoint(f"{BELL}{agent}")(self._answer)
+        connection.add_termination_listener(lambda _: manager.shutdown.set())
+        self._manager = manager
+        self._has_stopped.clear()
         try:
-            queries = queries_on(connection, self._queue_schema)
-            manager = QueueManager(queries, queries.qbe.settings.channel)
-            for agent in self._agents:
-                manager.entrypoint(f"{BELL}{agent}")(self._answer)
-            connection.add_termination_listener(lambda _: manager.shutdown.set())
-            self._manager = manager
             await manager.run(
                 dequeue_timeout=timedelta(seconds=_LOOK_S),
                 batch_size=_BATCH,
@@ -110,7 +92,7 @@ class Dispatcher:
             )
         finally:
             self._manager = None
-            await _close(connection)
+            self._has_stopped.set()
 
     async def _answer(self, job: Job) -> None:
         ids = job.payload or b""
@@ -120,10 +102,3 @@ class Dispatcher:
             raise RetryRequested(timedelta(seconds=_AGAIN_S), reason=str(exc)) from exc
         if not is_taken:
             raise RetryRequested(timedelta(seconds=_AGAIN_S), reason="no room")
-
-
-async def _close(connection: asyncpg.Connection[Any]) -> None:
-    try:
-        await connection.close(timeout=2)
-    except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
-        connection.terminate()

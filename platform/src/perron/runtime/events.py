@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections import defaultdict
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
-from uuid import UUID
 
 import psycopg
 from psycopg_pool import PoolTimeout
@@ -24,6 +21,7 @@ from perron.ids import RunId
 from perron.models.run_event import RunEvent
 from perron.repositories.run import RunRepository
 from perron.repositories.run_event import APPEND, RunEventRepository
+from perron.runtime.readers import Readers, rings
 
 FENCED = "PN001"
 """The SQLSTATE with which the database refuses a worker that has lost its run."""
@@ -31,42 +29,6 @@ LAST_EVENT = "end"
 
 _BATCH = 500
 _RETRY_S = 0.5
-
-
-class Bells:
-    """Wakes the readers in this process of what a writer in it has committed; a poll finds the rest."""
-
-    def __init__(self) -> None:
-        self._waiting: dict[UUID, set[asyncio.Event]] = defaultdict(set)
-
-    def ring(self, key: UUID) -> None:
-        """Wake all who wait for this run."""
-        for event in self._waiting.get(key, ()):
-            event.set()
-
-    @contextmanager
-    def listen(self, key: UUID) -> Iterator[asyncio.Event]:
-        """Take part in the rings for this run."""
-        event = asyncio.Event()
-        self._waiting[key].add(event)
-        try:
-            yield event
-        finally:
-            self._waiting[key].discard(event)
-            if not self._waiting[key]:
-                del self._waiting[key]
-
-
-async def rings(bell: asyncio.Event, timeout_s: float) -> bool:
-    """Wait for a bell; False when it did not ring in time.
-
-    Not `asyncio.wait_for`: in Python 3.11 it forgets that it was cancelled when the bell rings at that moment.
-    """
-    try:
-        async with asyncio.timeout(timeout_s):
-            return await bell.wait()
-    except TimeoutError:
-        return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,9 +47,9 @@ class EventLog:
     No timers: alone an event goes at once, under load they go in batches.
     """
 
-    def __init__(self, pool: CheckpointPool, bells: Bells, *, schema: str) -> None:
+    def __init__(self, pool: CheckpointPool, readers: Readers, *, schema: str) -> None:
         self._pool = pool
-        self._bells = bells
+        self._readers = readers
         self._statement = APPEND.format(schema=schema)
         self._pending: list[_Entry] = []
         self._in_flight: list[_Entry] = []
@@ -131,7 +93,7 @@ class EventLog:
                 written, self._in_flight = self._in_flight, []
                 self._landed.set()
             for entry in written:
-                self._bells.ring(entry.writer.run_id)
+                self._readers.wake(entry.writer.run_id)
 
     async def _append_all(self, entries: list[_Entry]) -> None:
         try:
@@ -211,9 +173,9 @@ class EventWriter:
 class EventReader:
     """Follows the events of runs."""
 
-    def __init__(self, database: Database, bells: Bells, *, poll_s: float) -> None:
+    def __init__(self, database: Database, readers: Readers, *, poll_s: float) -> None:
         self._database = database
-        self._bells = bells
+        self._readers = readers
         self._poll_s = poll_s
 
     async def follow(
@@ -224,8 +186,9 @@ class EventReader:
         Raises:
             DatabaseUnavailableError: The database was away for long.
         """
+        self._readers.listen()
         has_ended = False
-        with self._bells.listen(run_id) as rung:
+        with self._readers.waiting(run_id) as rung:
             while True:
                 rung.clear()
                 rows = await outlast(partial(self._read, caller, run_id, after), pause_s=self._poll_s)

@@ -33,12 +33,13 @@ from perron.runtime.asks import asks_of
 from perron.runtime.checkpoint_log import CheckpointLog
 from perron.runtime.checkpointer import FencedSaver, RunFence
 from perron.runtime.claim import ClaimedRun, release
-from perron.runtime.events import FENCED, Bells, EventLog
+from perron.runtime.events import FENCED, EventLog
 from perron.runtime.finish import Outcome, finish
 from perron.runtime.graph import open_graph
 from perron.runtime.guard import guard_nodes
 from perron.runtime.lease import Lease
 from perron.runtime.location import Locator
+from perron.runtime.readers import Readers
 from perron.runtime.resume import first_input
 
 log = structlog.get_logger(__name__)
@@ -60,7 +61,7 @@ class Services:
     registry: Registry
     integrations: Integrations
     journal: Journal
-    bells: Bells
+    readers: Readers
     events: EventLog
     checkpoints: CheckpointLog
     settings: PlatformSettings
@@ -126,7 +127,7 @@ class Execution:
                     log.exception("run_not_finished", run_id=str(self.run.run_id), status=outcome.status)
                     outcome, events = _failed(exc), []
             else:
-                self._shared.bells.ring(self.run.run_id)
+                self._shared.readers.wake(self.run.run_id)
                 return outcome if done else None
 
     async def _outcome(self) -> Outcome | None:

@@ -26,10 +26,10 @@ from perron.models.worker import Worker as WorkerRow
 from perron.repositories.run import RunRepository
 from perron.repositories.worker import WorkerRepository
 from perron.runtime.claim import ClaimedRun, claim, release
-from perron.runtime.events import rings
 from perron.runtime.execution import Execution, Services
 from perron.runtime.finish import Outcome
 from perron.runtime.lease import Lease
+from perron.runtime.readers import rings
 
 log = structlog.get_logger(__name__)
 

@@ -1,0 +1,143 @@
+"""Readers of runs, and how writers wake them: in this process at once, in others by NOTIFY."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+import psycopg
+from psycopg_pool import PoolTimeout
+
+from perron.database.checkpoint_pool import CheckpointPool
+from perron.database.listening import keep_connected
+from perron.database.url import DatabaseUrl
+from perron.ids import new_id
+
+_PAUSE_S = 0.01
+"""Between two notifications of one process: commits that notify queue up behind each other in the server."""
+_MOST = 150
+"""Run ids in one notification, whose payload is limited to 8,000 bytes."""
+
+
+class Readers:
+    """Who waits for something new of a run. A wake-up may be lost: readers look now and then besides."""
+
+    def __init__(self, announcer: Announcer | None = None) -> None:
+        """Take what reaches other processes; without, only this one's readers are woken."""
+        self._waiting: dict[UUID, set[asyncio.Event]] = defaultdict(set)
+        self._announcer = announcer
+        if announcer is not None:
+            announcer.readers = self
+
+    def listen(self) -> None:
+        """Hear of runs that other processes execute, from now on."""
+        if self._announcer is not None:
+            self._announcer.listen()
+
+    def wake(self, run_id: UUID) -> None:
+        """Wake all who wait for this run, wherever they are."""
+        self.wake_here(run_id)
+        if self._announcer is not None:
+            self._announcer.announce(run_id)
+
+    def wake_here(self, run_id: UUID) -> None:
+        """Wake those in this process."""
+        for event in self._waiting.get(run_id, ()):
+            event.set()
+
+    def wake_all_here(self) -> None:
+        """Wake all in this process: news may have been missed."""
+        for run_id in self._waiting:
+            self.wake_here(run_id)
+
+    @contextmanager
+    def waiting(self, run_id: UUID) -> Iterator[asyncio.Event]:
+        """Wait for a run: yields what is set when there may be something new."""
+        event = asyncio.Event()
+        self._waiting[run_id].add(event)
+        try:
+            yield event
+        finally:
+            self._waiting[run_id].discard(event)
+            if not self._waiting[run_id]:
+                del self._waiting[run_id]
+
+
+class Announcer:
+    """Tells other processes which runs have something new, and hears it from them."""
+
+    readers: Readers
+
+    def __init__(self, pool: CheckpointPool, url: DatabaseUrl, *, schema: str, application_name: str) -> None:
+        """Prepare; `url` leads past a transaction pooler."""
+        self._pool = pool
+        self._url = url
+        self._channel = f"{schema}_events"
+        self._application_name = application_name
+        self._me = new_id().hex
+        self._news: set[UUID] = set()
+        self._sender: asyncio.Task[None] | None = None
+        self._listener: asyncio.Task[None] | None = None
+
+    def announce(self, run_id: UUID) -> None:
+        """Tell of a run soon, together with others."""
+        self._news.add(run_id)
+        if self._sender is None or self._sender.done():
+            self._sender = asyncio.create_task(self._send(), name="perron-announce")
+
+    def listen(self) -> None:
+        """Begin to hear, at the first reader."""
+        if self._listener is None:
+            connected = keep_connected(
+                self._url, self._hear, application_name=self._application_name, what="news of runs"
+            )
+            self._listener = asyncio.create_task(connected, name="perron-hear")
+
+    async def close(self) -> None:
+        """Hear no more, and send what is left."""
+        if self._listener is not None:
+            self._listener.cancel()
+            await asyncio.wait([self._listener])
+        if self._sender is not None:
+            await asyncio.wait([self._sender])
+
+    async def _send(self) -> None:
+        while self._news:
+            told = [self._news.pop() for _ in range(min(len(self._news), _MOST))]
+            payload = " ".join([self._me, *(run_id.hex for run_id in told)])
+            try:
+                async with self._pool.connection() as connection:
+                    await connection.execute("SELECT pg_notify(%s, %s)", (self._channel, payload))
+            except (psycopg.Error, PoolTimeout):
+                return  # readers look besides
+            await asyncio.sleep(_PAUSE_S)
+
+    async def _hear(self, connection: asyncpg.Connection[Any]) -> None:
+        is_lost = asyncio.Event()
+        connection.add_termination_listener(lambda _: is_lost.set())
+        await connection.add_listener(self._channel, self._heard)
+        self.readers.wake_all_here()
+        await is_lost.wait()
+
+    def _heard(self, _connection: object, _pid: int, _channel: str, payload: object) -> None:
+        sender, *run_ids = str(payload).split()
+        if sender != self._me:
+            for run_id in run_ids:
+                self.readers.wake_here(UUID(run_id))
+
+
+async def rings(bell: asyncio.Event, timeout_s: float) -> bool:
+    """Wait for a bell; False when it did not ring in time.
+
+    Not `asyncio.wait_for`: in Python 3.11 it forgets that it was cancelled when the bell rings at that moment.
+    """
+    try:
+        async with asyncio.timeout(timeout_s):
+            return await bell.wait()
+    except TimeoutError:
+        return False
