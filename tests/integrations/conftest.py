@@ -263,6 +263,7 @@ class ThreadDriver:
             locate=lambda: execution.task,
             check_lease=check_lease,
             interrupt=Stopped,
+            hold=lambda operation, connection_id: None,
             progress=lambda value: None,
             is_branch=is_branch,
         )

@@ -9,7 +9,7 @@ PerronError
 ├── NotFoundError                 404
 │   ├── AgentNotFoundError, AssistantNotFoundError, ThreadNotFoundError, RunNotFoundError
 │   ├── CheckpointNotFoundError, AskNotFoundError, CallNotFoundError
-│   └── ConnectionNotFoundError, PluginNotFoundError
+│   └── ConnectionNotFoundError, PluginNotFoundError, PauseNotFoundError
 ├── ConflictError                 409: the thing is not in a state that allows it
 │   ├── AlreadyExistsError, ThreadBusyError, NotWaitingError
 │   └── RunEndedError, CheckpointMovedError
@@ -222,6 +222,17 @@ class PluginNotFoundError(NotFoundError):
 
     def __init__(self, name: str, known: Iterable[str]) -> None:
         super().__init__(f"There is no plugin {name!r}.{nearest(name, known)}", plugin=name)
+
+
+class PauseNotFoundError(NotFoundError):
+    """This is not paused."""
+
+    code = "pause_not_found"
+
+    def __init__(self, subject: str, paused: Iterable[str]) -> None:
+        paused = list(paused)
+        others = f"Paused are: {', '.join(paused)}." if paused else "Nothing is paused."
+        super().__init__(f"There is no pause of {subject}. {others}", subject=subject)
 
 
 class ConflictError(PerronError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import typer
@@ -9,9 +10,13 @@ import typer
 from perron.cli.group import new_group
 from perron.cli.options import AsJson
 from perron.cli.output import print_fields, print_json, print_rows, say
+from perron.cli.pauses import paused
 from perron.cli.session import read
+from perron.core.platform import Platform
 from perron.errors import AgentError
 from perron.models.agent import Agent
+from perron.models.pause import Pause
+from perron.services.agent import Drawing
 
 app = new_group("Agents: what can be run here.")
 
@@ -19,9 +24,13 @@ app = new_group("Agents: what can be run here.")
 @app.command("list")
 def list_agents(as_json: AsJson = False) -> None:
     """List the agents that were found, loaded or not."""
-    agents = read(lambda platform: platform.agents.list(platform.caller))
+
+    async def work(platform: Platform) -> tuple[Sequence[Agent], Sequence[Pause]]:
+        return await platform.agents.list(platform.caller), await platform.pauses.list(platform.caller)
+
+    agents, pauses = read(work)
     print_rows(
-        [_row(agent) if as_json else _shown(agent) for agent in agents],
+        [_row(agent, pauses) if as_json else _shown(agent, pauses) for agent in agents],
         {"agent": "name", "state": "state", "from": "source", "version": "version", "description": "shown"},
         as_json=as_json,
         empty="No agent yet: install one, or write a langgraph.json and name it with `perron --config FILE …`.",
@@ -38,15 +47,15 @@ def show(
 ) -> None:
     """Show an agent: where it comes from, what it takes, and its graph."""
 
-    async def work(platform: Any) -> tuple[Agent, Any]:
+    async def work(platform: Platform) -> tuple[Agent, Drawing | None, Sequence[Pause]]:
         agent = await platform.agents.get(platform.caller, name)
         drawing = await platform.agents.draw(platform.caller, name) if agent.state == "loaded" else None
-        return agent, drawing
+        return agent, drawing, await platform.pauses.list(platform.caller)
 
-    agent, drawing = read(work)
+    agent, drawing, pauses = read(work)
     if as_json:
         drawn = {"mermaid": drawing.mermaid, "text": drawing.text} if drawing else None
-        print_json({**_row(agent), "schemas": agent.schemas, "graph": drawn})
+        print_json({**_row(agent, pauses), "schemas": agent.schemas, "graph": drawn})
     elif mermaid:
         if drawing is None:
             raise AgentError(f"The agent {name!r} has no graph to draw: {_problem(agent)}")
@@ -54,7 +63,7 @@ def show(
     else:
         print_fields(
             {
-                **_row(agent),
+                **_row(agent, pauses),
                 "error": _problem(agent),
                 "input": _fields(agent, "input"),
                 "settings": _fields(agent, "settings"),
@@ -65,7 +74,7 @@ def show(
             say(f"\n{drawing.text}")
 
 
-def _row(agent: Agent) -> dict[str, Any]:
+def _row(agent: Agent, pauses: Sequence[Pause]) -> dict[str, Any]:
     return {
         "name": agent.graph_id,
         "description": agent.description,
@@ -75,15 +84,18 @@ def _row(agent: Agent) -> dict[str, Any]:
         "uses": agent.uses,
         "state": agent.state,
         "error": agent.error,
+        "paused": paused("agent", agent.graph_id, pauses),
     }
 
 
-def _shown(agent: Agent) -> dict[str, Any]:
-    row = _row(agent)
+def _shown(agent: Agent, pauses: Sequence[Pause]) -> dict[str, Any]:
+    row = _row(agent, pauses)
+    if pause := row["paused"]:
+        row.update(state="paused", description=f"paused: {pause['reason']}")
     return {
         **row,
         "source": agent.distribution or agent.entry_point,
-        "shown": _problem(agent) or agent.description,
+        "shown": _problem(agent) or row["description"],
     }
 
 

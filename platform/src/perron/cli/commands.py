@@ -25,6 +25,8 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "calls": ("perron.cli.calls", "Calls: the journal of what was sent to APIs."),
     "settings": ("perron.cli.settings", "Settings that change while the platform runs."),
     "workers": ("perron.cli.workers", "Workers: the processes that execute runs."),
+    "pause": ("perron.cli.pause", "Pause agents, integrations, connections or all: runs wait, nothing is lost."),
+    "unpause": ("perron.cli.unpause", "Let what was paused go on."),
     "db": ("perron.cli.db", "The database's schema."),
     "doctor": ("perron.cli.doctor", "Check this installation and say what to do."),
 }

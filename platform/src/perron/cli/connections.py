@@ -10,6 +10,7 @@ import typer
 from perron.cli.group import new_group
 from perron.cli.options import AsJson
 from perron.cli.output import print_fields, print_json, print_rows, say
+from perron.cli.pauses import paused
 from perron.cli.session import read
 from perron.core.platform import Platform
 from perron.errors import ConfigurationError
@@ -55,12 +56,15 @@ def add(
 def list_connections(as_json: AsJson = False) -> None:
     """List connections; those of configuration too."""
 
-    async def work(platform: Any) -> list[dict[str, Any]]:
+    async def work(platform: Platform) -> list[dict[str, Any]]:
+        pauses = await platform.pauses.list(platform.caller)
         rows = [_row(row) for row in await platform.connections.list(platform.caller)]
-        return rows + [_configured(key) for key in platform.connections.configured()]
+        rows += [_configured(key) for key in platform.connections.configured()]
+        return [{**row, "paused": paused("connection", _pausable(row), pauses)} for row in rows]
 
+    rows = read(work)
     print_rows(
-        read(work),
+        rows if as_json else [_shown(row) for row in rows],
         {"integration": "integration", "name": "name", "account": "account", "state": "state", "for": "owner",
          "added": "created_at"},
         as_json=as_json,
@@ -108,6 +112,15 @@ def _row(row: Connection) -> dict[str, Any]:
         "created_at": row.created_at,
         "updated_at": row.updated_at,
     }
+
+
+def _pausable(row: dict[str, Any]) -> str:
+    return f"{row['integration']}/{row['name']}"
+
+
+def _shown(row: dict[str, Any]) -> dict[str, Any]:
+    pause = row["paused"]
+    return row if pause is None else {**row, "state": f"paused: {pause['reason']}"}
 
 
 def _configured(key: str) -> dict[str, Any]:

@@ -87,6 +87,7 @@ async def _look_inside(settings: PlatformSettings) -> AsyncIterator[Finding]:
     try:
         async with Platform.open(settings, worker=False) as platform:
             health = await platform.health.get(platform.caller)
+            pauses = await platform.pauses.list_with_runs(platform.caller)
             agents = await platform.agents.list(platform.caller)
             views = await platform.live_settings.list(platform.caller)
             registry = platform.registry
@@ -97,7 +98,7 @@ async def _look_inside(settings: PlatformSettings) -> AsyncIterator[Finding]:
         *check_health_of_database(health),
         *check_plugins(registry),
         *check_agents(agents),
-        *check_work(health),
+        *check_work(health, pauses),
         *check_outbound(os.environ, views),
     ]:
         yield finding

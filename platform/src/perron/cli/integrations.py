@@ -9,7 +9,10 @@ import typer
 from perron.cli.group import new_group
 from perron.cli.options import AsJson
 from perron.cli.output import print_fields, print_json, print_rows, say
+from perron.cli.pauses import paused
 from perron.cli.plugins import load
+from perron.cli.session import read
+from perron.core.platform import Platform
 from perron.errors import UnknownNameError
 from perron.integrations.operations.operation import Declared, operations_of
 from perron.plugins.registry import Registry
@@ -19,14 +22,21 @@ app = new_group("Integrations: the APIs that agents may call.")
 
 @app.command("list")
 def list_integrations(as_json: AsJson = False) -> None:
-    """List the integrations of all plugins. Needs no database."""
-    registry = load()
+    """List the integrations of all plugins, and which of them are paused."""
+
+    async def work(platform: Platform) -> list[dict[str, Any]]:
+        pauses = await platform.pauses.list(platform.caller)
+        keys = platform.registry.integrations
+        return [{**_row(platform.registry, key), "paused": paused("integration", key, pauses)} for key in keys]
+
+    rows = read(work)
     print_rows(
-        [_row(registry, key) for key in registry.integrations],
-        {"integration": "key", "title": "title", "operations": "operations", "from": "distribution"},
+        rows if as_json else [{**row, "paused": row["paused"] and row["paused"]["reason"]} for row in rows],
+        {"integration": "key", "title": "title", "operations": "operations", "from": "distribution",
+         "paused": "paused"},
         as_json=as_json,
         empty="No integration is installed: `perron plugins list` shows the plugins and what failed.",
-    )
+    )  # fmt: skip
 
 
 @app.command()

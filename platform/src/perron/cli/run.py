@@ -11,6 +11,7 @@ import typer
 from perron.cli.given import read_json, read_object
 from perron.cli.options import AsJson
 from perron.cli.output import note, progress
+from perron.cli.pauses import unpause_command
 from perron.cli.result import show_result
 from perron.cli.session import execute
 from perron.cli.stream import print_events
@@ -18,6 +19,7 @@ from perron.core.platform import Platform
 from perron.core.result import RunResult
 from perron.errors import InvalidInputError, UnknownNameError
 from perron.schemas.run import IfNotExists, StreamMode
+from perron.services.pause import holding
 
 app = typer.Typer()
 
@@ -77,7 +79,10 @@ def run(
 async def finished(platform: Platform, run_id: UUID, *, is_streaming: bool, as_json: bool) -> RunResult:
     """Wait for the end of a run, printing its events when they are wanted."""
     created = await platform.runs.get(platform.caller, run_id)
-    if created.status == "pending":
+    pauses = await platform.pauses.list(platform.caller)
+    if (pause := holding(created, pauses)) is not None:
+        note(f"The run waits in line: {pause.subject} is paused ({pause.reason}). See `{unpause_command(pause)}`.")
+    elif created.status == "pending":
         note("Waiting in line: the thread's earlier run has to end first, or be taken over from a dead worker.")
     try:
         if is_streaming:

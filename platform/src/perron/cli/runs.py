@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Annotated, Any
 
@@ -11,6 +12,7 @@ from perron.cli.group import new_group
 from perron.cli.identity import as_uuid
 from perron.cli.options import All, AsJson, Limit
 from perron.cli.output import duration, nothing, print_fields, print_json, print_json_lines, print_rows, say
+from perron.cli.pauses import parked, unpause_command
 from perron.cli.result import show_result
 from perron.cli.run import finished
 from perron.cli.session import execute, read
@@ -18,7 +20,10 @@ from perron.cli.stream import print_events
 from perron.cli.timeline import print_timeline
 from perron.core.platform import Platform
 from perron.core.result import RunResult
+from perron.models.pause import Pause
 from perron.models.run import Run
+from perron.services.pause import holding
+from perron.services.timeline import Timeline
 
 app = new_group("Runs: what happened, and what goes on.")
 
@@ -46,12 +51,22 @@ def list_runs(
         "status": status,
         "graph_id": agent,
     }
+
+    async def print_every(platform: Platform) -> None:
+        pauses = await platform.pauses.list(platform.caller)
+        runs = platform.runs.stream(platform.caller, **filters)
+        await print_json_lines(runs, lambda run: _row(run, pauses))
+
+    async def work(platform: Platform) -> tuple[Sequence[Run], Sequence[Pause]]:
+        runs = await platform.runs.search(platform.caller, **filters, limit=limit)
+        return runs, await platform.pauses.list(platform.caller)
+
     if every:
-        read(lambda platform: print_json_lines(platform.runs.stream(platform.caller, **filters), _row))
+        read(print_every)
         return
-    runs = read(lambda platform: platform.runs.search(platform.caller, **filters, limit=limit))
+    runs, pauses = read(work)
     print_rows(
-        [_row(run) if as_json else _shown(run) for run in runs],
+        [_row(run, pauses) if as_json else _shown(run, pauses) for run in runs],
         {"run": "run_id", "agent": "agent", "status": "status", "began": "created_at", "took": "took",
          "thread": "thread_id"},
         as_json=as_json,
@@ -65,12 +80,20 @@ def list_runs(
 @app.command()
 def show(run: RunArgument, as_json: AsJson = False) -> None:
     """Show a run as one timeline of steps, calls and waits."""
-    timeline = read(lambda platform: platform.timelines.get(platform.caller, as_uuid(run, "run")))
-    row = {**_row(timeline.run), "input": timeline.run.kwargs.get("input"), "output": timeline.run.output}
+
+    async def work(platform: Platform) -> tuple[Timeline, Sequence[Pause]]:
+        timeline = await platform.timelines.get(platform.caller, as_uuid(run, "run"))
+        return timeline, await platform.pauses.list(platform.caller)
+
+    timeline, pauses = read(work)
+    row = {**_row(timeline.run, pauses), "input": timeline.run.kwargs.get("input"), "output": timeline.run.output}
     if as_json:
         print_json({**row, "timeline": [asdict(entry) for entry in timeline.entries]})
         return
-    print_fields({**row, "waiting": row["waiting"] or None, "output": None}, as_json=False)
+    pause = holding(timeline.run, pauses)
+    why = pause and f"{pause.subject} is paused: {pause.reason} (`{unpause_command(pause)}` lets it go on)"
+    fields = {**row, "parked": why, "waiting": row["waiting"] or None, "output": None}
+    print_fields(fields, as_json=False)
     print_timeline(timeline)
     if timeline.run.output is not None:
         say("\noutput")
@@ -119,7 +142,7 @@ def follow(
     read(work)
 
 
-def _row(run: Run) -> dict[str, Any]:
+def _row(run: Run, pauses: Sequence[Pause] = ()) -> dict[str, Any]:
     return {
         "run_id": run.run_id,
         "thread_id": run.thread_id,
@@ -129,6 +152,7 @@ def _row(run: Run) -> dict[str, Any]:
         "waiting": [ask.ask_id for ask in run.asks if ask.state == "open"],
         "epoch": run.epoch,
         "attempt": run.attempt,
+        "parked": parked(run, pauses),
         "worker_id": run.worker_id,
         "owner": run.owner,
         "error": run.error,
@@ -138,8 +162,10 @@ def _row(run: Run) -> dict[str, Any]:
     }
 
 
-def _shown(run: Run) -> dict[str, Any]:
-    row = _row(run)
+def _shown(run: Run, pauses: Sequence[Pause]) -> dict[str, Any]:
+    row = _row(run, pauses)
+    if row["parked"]:
+        row["status"] = f"parked ({row['parked']['by']})"
     if row["waiting"] and run.status == "success":
         row["status"] = "waiting"
     if run.started_at and run.finished_at:

@@ -25,6 +25,7 @@ from perron.integrations.connections.configured import ConfiguredConnections
 from perron.integrations.connections.connections import Connections
 from perron.integrations.host import Integrations
 from perron.integrations.journal.journal import Journal
+from perron.integrations.run.pauses import Pauses
 from perron.integrations.sealing.key_ring import KeyRing
 from perron.plugins.agent import Agent
 from perron.plugins.loader import load_plugins
@@ -149,6 +150,7 @@ async def _open_on(
             readers=readers,
             events=events,
             checkpoints=CheckpointLog(pool, schema=settings.database_schema),
+            pauses=Pauses(database),
             settings=settings,
         )
         yield Opened(

@@ -42,6 +42,7 @@ from perron.services.ask import AskService
 from perron.services.call import CallService
 from perron.services.connection import ConnectionService
 from perron.services.health import HealthService
+from perron.services.pause import PauseService
 from perron.services.plugin import PluginService
 from perron.services.run import RunService
 from perron.services.thread import ThreadService
@@ -68,12 +69,13 @@ class Platform:
         self.agents = AgentService(shared.database)
         self.plugins = PluginService(shared.database)
         self.threads = ThreadService(shared.database)
-        self.runs = RunService(shared.database, self.settings, shared.registry, self.live_settings)
+        self.runs = RunService(shared.database, self.settings, shared.registry, self.live_settings, shared.pauses)
         self.asks = AskService(shared.database)
         self.calls = CallService(shared.database)
         self.connections = ConnectionService(
             shared.database, shared.integrations, opened.keys, self.live_settings, shared.registry.integrations
         )
+        self.pauses = PauseService(shared.database, shared.registry)
         self.workers = WorkerService(shared.database)
         self.timelines = TimelineService(shared.database)
         self.health = HealthService(shared.database)

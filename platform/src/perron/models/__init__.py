@@ -6,6 +6,7 @@ from perron.models.assistant import Assistant, AssistantVersion
 from perron.models.base import Base
 from perron.models.call import Call, CallAttempt
 from perron.models.connection import Connection
+from perron.models.pause import Pause
 from perron.models.plugin import Plugin
 from perron.models.run import Run
 from perron.models.run_event import RunEvent
@@ -23,6 +24,7 @@ __all__ = [
     "Call",
     "CallAttempt",
     "Connection",
+    "Pause",
     "Plugin",
     "Run",
     "RunEvent",

@@ -74,6 +74,9 @@ class Run(Owned, Stamped, Base):
     frozen here."""
     worker_id: Mapped[UUID | None]
     """Who executes it; no foreign key: a dead worker's row goes while its runs still name it."""
+    parked_by: Mapped[UUID | None]
+    """The pause for which it was given back in line before a call or a step; it waits as long as that one stands.
+    No foreign key: pauses go without touching the runs that wait for them."""
     output: Mapped[Any | None] = mapped_column(JSONB())
     """What the graph returned, as JSON; null until the run has ended."""
     is_sanitised: Mapped[bool] = mapped_column(server_default="false")

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import exists, func, select, text
+from sqlalchemy import func, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from perron.models.ask import Ask
 from perron.models.run import ACTIVE, Run
 from perron.models.run_event import RunEvent
-from perron.models.worker import Worker
-from perron.repositories.worker import is_live
+from perron.repositories.pause import is_held
+from perron.repositories.worker import lives
 
 
 class HealthRepository:
@@ -27,13 +27,13 @@ class HealthRepository:
         return now
 
     async def count_orphans(self) -> int:
-        """Count the runs that a dead worker left behind."""
-        has_worker = exists().where(Worker.worker_id == Run.worker_id, is_live())
-        query = select(func.count()).select_from(Run).where(Run.status == "running", ~has_worker)
+        """Count the runs that a dead worker left behind, but for those that are paused."""
+        left_behind = Run.status == "running", ~lives(Run.worker_id), ~is_held()
+        query = select(func.count()).select_from(Run).where(*left_behind)
         return (await self._session.execute(query)).scalar_one()
 
     async def count_overdue(self, *, after_s: float) -> int:
-        """Count the heads of lines that nobody has begun for so long since they were due."""
+        """Count the heads of lines that nobody has begun for so long since they were due, without paused ones."""
         due_at = func.coalesce(Run.not_before, Run.created_at)
         earlier = select(Run.thread_id, func.min(Run.seq).label("seq")).where(Run.status.in_(ACTIVE))
         heads = earlier.group_by(Run.thread_id).subquery()
@@ -43,6 +43,7 @@ class HealthRepository:
             .join(heads, (heads.c.thread_id == Run.thread_id) & (heads.c.seq == Run.seq))
             .where(
                 Run.status == "pending",
+                ~is_held(),
                 due_at < func.clock_timestamp() - func.make_interval(0, 0, 0, 0, 0, 0, after_s),
             )
         )

@@ -28,9 +28,9 @@ from perron.errors import RunNotFoundError
 from perron.models.ask import Ask
 from perron.models.run import ACTIVE, Run
 from perron.models.thread import Thread
-from perron.models.worker import Worker
 from perron.repositories.base import BaseRepository, columns_of
-from perron.repositories.worker import is_live
+from perron.repositories.pause import is_held
+from perron.repositories.worker import lives
 
 FINISH = """
     SELECT is_followed, CASE WHEN is_followed THEN {schema}.ring(%(thread_id)s)::text END
@@ -78,6 +78,12 @@ class RunRepository(BaseRepository[Run]):
         query = select(Run.run_id).where(Run.thread_id == thread_id, Run.status.in_(ACTIVE)).order_by(Run.seq)
         return (await self.session.execute(query.limit(1))).scalar_one_or_none()
 
+    async def is_free_head(self, thread_id: UUID, run_id: UUID) -> bool:
+        """Say whether a run is the head of its thread's line, and no pause keeps it there."""
+        query = select(Run.run_id, is_held()).where(Run.thread_id == thread_id, Run.status.in_(ACTIVE))
+        head = (await self.session.execute(query.order_by(Run.seq).limit(1))).first()
+        return head is not None and head[0] == run_id and not head[1]
+
     async def limit_lock_waits(self, timeout_ms: int) -> None:
         """Fail with SQLSTATE 55P03 instead of waiting longer for a lock, until this transaction ends."""
         await self.session.execute(text(f"SET LOCAL lock_timeout = {timeout_ms:d}"))
@@ -95,7 +101,7 @@ class RunRepository(BaseRepository[Run]):
     async def find_due(self, *, agents: Sequence[str], limit: int, rescues: bool) -> Sequence[tuple[UUID, UUID]]:
         """Return (run_id, thread_id) of heads that a worker with these agents may claim.
 
-        Pending and due, or, with `rescues`, running under a worker that is dead.
+        Pending and due, or, with `rescues`, running under a worker that is dead; in both cases not paused.
         """
         earlier = aliased(Run)
         is_head = ~exists().where(
@@ -105,10 +111,10 @@ class RunRepository(BaseRepository[Run]):
             Run.status == "pending", or_(Run.not_before.is_(None), Run.not_before <= func.clock_timestamp())
         )
         if rescues:
-            claimable = or_(claimable, and_(Run.status == "running", ~_has_live_worker()))
+            claimable = or_(claimable, and_(Run.status == "running", ~lives(Run.worker_id)))
         query = (
             select(Run.run_id, Run.thread_id)
-            .where(Run.status.in_(ACTIVE), Run.graph_id.in_(agents), claimable, is_head)
+            .where(Run.status.in_(ACTIVE), Run.graph_id.in_(agents), claimable, is_head, ~is_held())
             .order_by(Run.priority.desc(), Run.run_id)
             .limit(limit)
         )
@@ -180,7 +186,3 @@ def _insert(columns: tuple[str, ...], thread_columns: tuple[str, ...]) -> Insert
         return statement
     made = threads.insert().values({name: bindparam(f"thread_{name}") for name in thread_columns})
     return statement.add_cte(made.cte("made"))
-
-
-def _has_live_worker() -> ColumnElement[bool]:
-    return exists().where(Worker.worker_id == Run.worker_id, is_live())

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, delete, func, select, text, update
+from sqlalchemy import ColumnElement, delete, exists, func, select, text, update
+from sqlalchemy.orm import InstrumentedAttribute
 
 from perron.errors import WorkerNotFoundError
 from perron.ids import process_of
@@ -19,6 +20,11 @@ BEAT = "UPDATE {schema}.workers SET beat_at = clock_timestamp() WHERE worker_id 
 def is_live() -> ColumnElement[bool]:
     """Return the condition that a worker has beaten within its lease, by the database's clock."""
     return Worker.beat_at > func.clock_timestamp() - func.make_interval(0, 0, 0, 0, 0, 0, Worker.lease_s)
+
+
+def lives(worker_id: InstrumentedAttribute[UUID | None]) -> ColumnElement[bool]:
+    """Return the condition that the worker that a row names is alive."""
+    return exists().where(Worker.worker_id == worker_id, is_live())
 
 
 class WorkerRepository(BaseRepository[Worker]):

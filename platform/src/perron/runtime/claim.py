@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Self
+from uuid import UUID
 
 from perron import clock
 from perron.caller import Caller
@@ -84,7 +85,8 @@ async def claim(
     """Take a run for execution and raise its epoch; without `rescues` none that a worker has died with.
 
     Returns:
-        The run, now `running`; None when another has it, it has ended, or it is not the head of its thread's line.
+        The run, now `running`; None when another has it, it has ended, it is paused, or it is not the head of its
+        thread's line.
 
     Raises:
         DatabaseUnavailableError: The database cannot be reached.
@@ -123,7 +125,7 @@ async def _claim(
     await runs.limit_lock_waits(_LOCK_TIMEOUT_MS)
     thread = await ThreadRepository(session, everyone).find_any(thread_id, lock=True)
     run = await runs.find_any(run_id, lock=True)
-    if thread is None or run is None or await runs.find_head_id(thread_id) != run_id:
+    if thread is None or run is None or not await runs.is_free_head(thread_id, run_id):
         return None
     is_takeover = run.status == "running"
     if is_takeover:
@@ -141,6 +143,7 @@ async def _claim(
     run.epoch += 1
     run.attempt += 1
     run.worker_id = worker_id
+    run.parked_by = None
     if run.started_at is None:
         run.started_at = clock.now()
     thread.status = "busy"
@@ -155,20 +158,24 @@ async def release(
     events: Sequence[tuple[str, str, Any]] = (),
     last_n: int = 0,
     is_counted: bool = False,
+    parked_by: UUID | None = None,
 ) -> bool:
     """Give a run back that was stopped between two steps: pending again, the attempt not counted by default.
 
-    `events` are what it has said since number `last_n`. False when it is not this worker's any more.
+    `events` are what it has said since number `last_n`. With `parked_by` it waits as long as that pause stands,
+    and its time limit begins anew afterwards. False when it is not this worker's any more.
     """
     async with database.begin() as session:
         everyone = Caller.system()
         await ThreadRepository(session, everyone).find_any(run.thread_id, lock=True)
         attempt = run.attempt if is_counted else max(run.attempt - 1, 0)
-        released = await RunRepository(session, everyone).end(
-            run.run_id, epoch=run.epoch, status="pending", worker_id=None, attempt=attempt
-        )
-        if released:
-            await RunRepository(session, everyone).ring(run.thread_id)
+        changes = {"status": "pending", "worker_id": None, "attempt": attempt, "parked_by": parked_by}
+        if parked_by is not None:
+            changes["started_at"] = None
+        runs = RunRepository(session, everyone)
+        released = await runs.end(run.run_id, epoch=run.epoch, **changes)
+        if released and parked_by is None:  # the end of a pause is found at the next look
+            await runs.ring(run.thread_id)
         if released and events:
             await RunEventRepository(session, everyone).insert_last(run.run_id, run.epoch, events, after_n=last_n)
         return released

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 from typing import Any, cast
+from uuid import UUID
 
 import structlog
 from langchain_core.runnables import RunnableConfig
@@ -28,6 +29,8 @@ from perron.integrations.host import Integrations
 from perron.integrations.journal.journal import Journal
 from perron.integrations.run.context import RunContext, running
 from perron.integrations.run.open_ask import OpenAsk, ask_value
+from perron.integrations.run.pauses import Pauses
+from perron.models.pause import Pause
 from perron.plugins.registry import Registry
 from perron.runtime.asks import asks_of
 from perron.runtime.checkpoint_log import CheckpointLog
@@ -64,6 +67,7 @@ class Services:
     readers: Readers
     events: EventLog
     checkpoints: CheckpointLog
+    pauses: Pauses
     settings: PlatformSettings
 
 
@@ -81,6 +85,8 @@ class Execution:
         self.has_stopped = False
         """The graph has: from here on the run only ends, and a cancel comes too late."""
         self.control = RunControl()
+        self.parked_by: UUID | None = None
+        """The pause for which the run goes back in line, where there is one."""
         self._lease = lease
         self._shared = shared
         self._fence = RunFence(
@@ -97,6 +103,11 @@ class Execution:
         self._locator = Locator(self._fence.namespaces)
         self._values: Any = None
         self._stopped_early = False
+
+    def park(self, pause: Pause) -> None:
+        """Give the run back in line at its next step, to wait there as long as the pause stands."""
+        self.parked_by = pause.pause_id
+        self.control.request_drain(f"{pause.subject} is paused")
 
     async def execute(self) -> Outcome | None:
         """Run the graph and finish; None when the run was given back or lost."""
@@ -275,10 +286,18 @@ class Execution:
             locate=self._locator,
             check_lease=self._lease.check,
             interrupt=_interrupt,
+            hold=self._hold,
             progress=self._progress,
             sealed_namespaces=self._fence.sealed_namespaces,
             is_branch=bool(run.kwargs.get("checkpoint_id") or run.kwargs.get("is_branch")),
         )
+
+    def _hold(self, operation: str, connection_id: UUID | None) -> BaseException | None:
+        pause = self._shared.pauses.of_call(self.run.owner.tenant, operation, connection_id)
+        if pause is None:
+            return None
+        self.parked_by = pause.pause_id
+        return GraphDrained(f"{pause.subject} is paused")
 
     def _owed(self, context: RunContext, task_id: str) -> BaseException | None:
         """Return the interrupt that a task swallowed: its own, or that of a graph that its code ran."""
@@ -318,7 +337,13 @@ class Execution:
             return
         while True:
             try:
-                await release(self._shared.database, self.run, events=events, last_n=self._writer.last_n)
+                await release(
+                    self._shared.database,
+                    self.run,
+                    events=events,
+                    last_n=self._writer.last_n,
+                    parked_by=self.parked_by,
+                )
             except Exception as exc:
                 if not is_outage(exc):
                     raise

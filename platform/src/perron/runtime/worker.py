@@ -155,6 +155,7 @@ class Worker:
 
     async def start(self) -> None:
         """Register, begin to beat, and look for work."""
+        await self._shared.pauses.look()  # before a run is created as claimed by this worker
         await self._register()
         self._poller = asyncio.create_task(self._poll(), name="perron-poll")
         self._dispatcher.start()
@@ -272,6 +273,8 @@ class Worker:
             try:
                 if self._lease is None:
                     await self._register()
+                await self._shared.pauses.look()
+                self._park_paused()
                 await self._stop_cancelled()
                 await self._claim_due()
                 await self._give_back_strays()
@@ -294,6 +297,13 @@ class Worker:
             if execution is not None and execution.cancel_action is None and not execution.has_stopped:
                 execution.cancel_action = action
                 self._tasks[RunId(run_id)].cancel()
+
+    def _park_paused(self) -> None:
+        for execution in self._executions.values():
+            run = execution.run
+            pause = self._shared.pauses.of_agent(run.owner.tenant, run.graph_id)
+            if pause is not None and not execution.has_stopped and not execution.control.drain_requested:
+                execution.park(pause)
 
     async def _give_back_strays(self) -> None:
         """Give back runs that are this worker's by their row, and that nothing here executes.

@@ -23,6 +23,7 @@ from perron.errors import (
     ThreadNotFoundError,
 )
 from perron.ids import WorkerId, new_id, system_assistant_id
+from perron.integrations.run.pauses import Pauses
 from perron.models.assistant import Assistant
 from perron.models.run import ACTIVE, Run, RunFilter
 from perron.models.thread import Thread
@@ -47,12 +48,18 @@ class RunService:
     """Runs of callers; each method is one short transaction."""
 
     def __init__(
-        self, database: Database, settings: PlatformSettings, registry: Registry, live_settings: SettingService
+        self,
+        database: Database,
+        settings: PlatformSettings,
+        registry: Registry,
+        live_settings: SettingService,
+        pauses: Pauses,
     ) -> None:
         self._database = database
         self._settings = settings
         self._registry = registry
         self._live_settings = live_settings
+        self._pauses = pauses
 
     async def create(
         self,
@@ -62,7 +69,8 @@ class RunService:
         answers: Mapping[UUID, Answer] | None = None,
         worker_id: WorkerId | None = None,
     ) -> Run:
-        """Put a run in its thread's line; with `worker_id` it starts as claimed by it when it is the due head.
+        """Put a run in its thread's line; with `worker_id` it starts as claimed by it when it is the due head
+        of an agent that is not paused.
 
         `answers` close asks of the thread, by ask id, in the same transaction.
 
@@ -82,6 +90,8 @@ class RunService:
             subject = "The answer is" if len(answers) == 1 else "The answers are"
             self._require_size(subject, [answer.value for answer in answers.values()])
         registered = self._registry.agents.get(graph_id)
+        if self._pauses.of_agent(caller.tenant, graph_id) is not None:
+            worker_id = None
 
         async def work(session: Session) -> Run:
             run = Run(  # made here: a transaction that is tried again must find nothing of the one before

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from perron.cli.checks.finding import Finding
+from perron.cli.output import ago
+from perron.cli.pauses import unpause_command
 from perron.services.health import OVERDUE_S, Health
+from perron.services.pause import PauseView
 
 _OPEN = "Open a platform: `perron runs retry RUN` does, and so does `Platform.open()`."
 
 
-def check_work(health: Health) -> Iterator[Finding]:
+def check_work(health: Health, pauses: Sequence[PauseView]) -> Iterator[Finding]:
     """Yield what is stuck and what waits."""
     if health.orphans:
         text = f"{_runs(health.orphans)} left behind by a dead worker."
@@ -20,6 +23,10 @@ def check_work(health: Health) -> Iterator[Finding]:
         yield Finding("runs", "warning", text, _OPEN)
     if not health.orphans and not health.overdue:
         yield Finding("runs", "ok", "No run is stuck.")
+    for view in pauses:
+        pause, waiting = view.pause, "1 run waits" if view.runs == 1 else f"{view.runs} runs wait"
+        text = f"{pause.subject} was paused {ago(pause.created_at)} ({pause.reason}); {waiting} for it."
+        yield Finding("paused", "warning", text, f"`{unpause_command(pause)}` lets it go on.")
     yield Finding("workers", "ok", f"{health.live_workers} alive.")
     if health.dead_workers:
         text = f"{health.dead_workers} dead; their rows go with the first takeover of a run of theirs."

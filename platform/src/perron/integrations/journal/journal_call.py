@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
 from typing import TypeVar
+from uuid import UUID
 
 from perron.errors import DefinitionError
 from perron.integrations.exchange import ActiveCall
@@ -24,6 +25,13 @@ class Asking(BaseException):  # control flow, which an author's `except Exceptio
 
     def __init__(self, ask: OpenAsk | None) -> None:
         self.ask = ask
+
+
+class Held(BaseException):  # as Asking
+    """The call has come to something that is paused; nothing has left for it."""
+
+    def __init__(self, stop: BaseException) -> None:
+        self.stop = stop
 
 
 class JournalCall(ABC):
@@ -54,6 +62,8 @@ class JournalCall(ABC):
                 return await self.make(body)
             except Asking as asking:
                 ask = asking.ask
+            except Held as held:
+                attempt.hold(held.stop)
             finally:
                 _making.reset(token)
                 attempt.leave(self)
@@ -67,7 +77,18 @@ class JournalCall(ABC):
 
         Raises:
             Asking: A person has to decide.
+            Held: What it would send to is paused.
         """
+
+
+def hold(site: CallSite, connection_id: UUID | None = None) -> None:
+    """Let nothing leave for what is paused.
+
+    Raises:
+        Held: The call's integration or connection is.
+    """
+    if (stop := site.context.hold(site.spec.key, connection_id)) is not None:
+        raise Held(stop)
 
 
 def refuse_nesting(key: str) -> None:

@@ -15,7 +15,7 @@ from perron.integrations.exchange import FOUND, Exchange
 from perron.integrations.journal import question
 from perron.integrations.journal.call_record import CallRecord
 from perron.integrations.journal.call_site import CallSite
-from perron.integrations.journal.journal_call import Asking
+from perron.integrations.journal.journal_call import Asking, hold
 from perron.integrations.journal.outcome import Kind, Step, next_step
 from perron.integrations.repeat import LookUp, SameKey
 from perron.integrations.run.slot import Slot
@@ -115,6 +115,7 @@ class Recovery:
 
         Raises:
             Asking: The search failed as well.
+            Held: Where to search is paused.
         """
         settle_s = self._site.spec.repeat.settle_s if isinstance(self._site.spec.repeat, LookUp) else 0.0
         for turn in range(2):
@@ -136,6 +137,7 @@ class Recovery:
         patience = self._site.ledger.patience
         if self._site.spec.find is None:
             return None
+        hold(self._site)  # a search that fails would become a question
         for turn in range(1, patience.tries):
             try:
                 return await self._site.spec.find(self.record.marker)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 from perron import clock
 from perron.errors import Aborted, AuthFailed, ConnectionNotFoundError, Upstream
@@ -12,7 +13,7 @@ from perron.ids import AttemptId, CallId, new_id
 from perron.integrations.exchange import Exchange, NoAnswer, NotSent, Outgoing, Prepare, Transport
 from perron.integrations.journal import question
 from perron.integrations.journal.call_site import CallSite
-from perron.integrations.journal.journal_call import Asking
+from perron.integrations.journal.journal_call import Asking, hold
 from perron.integrations.journal.outcome import Kind, Step, Try, classify, step_of_read
 from perron.integrations.redact import redact_body
 from perron.integrations.run.slot import Slot
@@ -33,13 +34,13 @@ class RetryingReader:
 
         Raises:
             Asking: There is no account to read with.
+            Held: What it would read from is paused.
             Upstream: No answer after several tries.
         """
         patience = self._ledger.patience
         tries = 0
         while True:
-            if prepare is not None:
-                await self._connect(prepare, slot)
+            hold(self._site, None if prepare is None else await self._connect(prepare, slot))
             tried = await self._try(out, transport)
             tries += 1
             step = step_of_read(tried.kind, may_repeat=tries < patience.tries)
@@ -80,9 +81,9 @@ class RetryingReader:
             "finished_at": clock.now(),
         }
 
-    async def _connect(self, prepare: Prepare, slot: Slot) -> None:
+    async def _connect(self, prepare: Prepare, slot: Slot) -> UUID | None:
         try:
-            await prepare()
+            return await prepare()
         except (ConnectionNotFoundError, AuthFailed) as exc:
             async with self._ledger.transaction() as repository:
                 decided = await repository.find_answer(slot.thread_id, slot.interrupt_id, kind="connection")

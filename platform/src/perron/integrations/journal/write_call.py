@@ -22,7 +22,7 @@ from perron.integrations.exchange import (
 )
 from perron.integrations.journal import question
 from perron.integrations.journal.call_site import CallSite
-from perron.integrations.journal.journal_call import Asking, JournalCall
+from perron.integrations.journal.journal_call import Asking, JournalCall, hold
 from perron.integrations.journal.ledger import ReadRows
 from perron.integrations.journal.outcome import DOUBTFUL, Kind, Step, Try, classify, next_step
 from perron.integrations.journal.recovery import Recovery, settled
@@ -91,6 +91,7 @@ class WriteCall(JournalCall):
         tries = 0
         while True:
             connection_id = None if prepare is None else await self._connect(prepare)
+            hold(self.site, connection_id)
             tried: Try | None = None
             with contextlib.suppress(SlotTakenError):
                 tried = await self.site.attempt.finish(self._try(out, transport, connection_id))

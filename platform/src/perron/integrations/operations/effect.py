@@ -6,7 +6,7 @@ import asyncio
 import contextvars
 import inspect
 import re
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Collection, Coroutine, Mapping
 from concurrent.futures import Executor
 from contextvars import ContextVar
 from functools import partial
@@ -55,6 +55,11 @@ def marker() -> str:
     if found is None:
         raise OutsidePlatformError("marker()")
     return found
+
+
+def declared_effects() -> Collection[str]:
+    """Return the keys of all effects that were declared in this process."""
+    return _declared.keys()
 
 
 class DeclaredEffect(Invocation[P, T]):

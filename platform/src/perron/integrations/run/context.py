@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
+from uuid import UUID
 
 from perron.caller import Caller
 from perron.errors import OutsidePlatformError
@@ -57,6 +58,8 @@ class RunContext:
     """Raises LeaseLostError when this worker may not act any more."""
     interrupt: Callable[[Sequence[OpenAsk]], BaseException]
     """Make the exception that stops the node for these asks; LangGraph's GraphInterrupt."""
+    hold: Callable[[str, UUID | None], BaseException | None]
+    """Say what stops the node before a call of this operation over this connection, where that is paused."""
     progress: Callable[[Any], None]
     """Write to the run's `custom` stream."""
     asks: dict[str, OpenAsk] = field(default_factory=dict)

@@ -46,6 +46,7 @@ class NodeAttempt:
         self._settled = asyncio.Event()
         self._settled.set()
         self._stop: BaseException | None = None
+        self._held: BaseException | None = None
 
     def next_number(self) -> int:
         """Return the number of the next call, in the order of the code. Safe in any thread."""
@@ -75,8 +76,12 @@ class NodeAttempt:
 
     @property
     def is_stopping(self) -> bool:
-        """Whether a call of this attempt has come to a question."""
-        return bool(self.asks)
+        """Whether a call of this attempt has come to a question, or to something that is paused."""
+        return bool(self.asks) or self._held is not None
+
+    def hold(self, stop: BaseException) -> None:
+        """Stop the node with this, unless it stops for a person: a call has come to something that is paused."""
+        self._held = self._held or stop
 
     def enter(self, call: object) -> None:
         """Count a call as being made."""
@@ -106,7 +111,7 @@ class NodeAttempt:
     async def stop(self, number: int, ask: OpenAsk | None) -> NoReturn:
         """Stop the node for a person when all that was begun is settled; the asking call has left already.
 
-        Without `ask`, the call gives way to the questions of others.
+        Without `ask`, the call is held, or gives way to the questions of others.
         """
         if ask is not None:
             self.asks[number] = ask
@@ -114,9 +119,10 @@ class NodeAttempt:
         raise self.exception()
 
     def exception(self) -> BaseException:
-        """Return the one exception that carries all questions of the attempt, in the order of the code."""
+        """Return the one exception that stops the attempt: with all its questions, in the order of the code."""
         if self._stop is None:
-            self._stop = self._interrupt([ask for _, ask in sorted(self.asks.items(), key=itemgetter(0))])
+            asks = [ask for _, ask in sorted(self.asks.items(), key=itemgetter(0))]
+            self._stop = self._interrupt(asks) if asks or self._held is None else self._held
         return self._stop
 
 
