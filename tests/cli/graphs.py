@@ -95,4 +95,6 @@ two_steps = (
     .add_edge("work", END)
     .compile()
 )
+renamed = StateGraph(State).add_node("query", ask).add_edge(START, "query").add_edge("query", END).compile()
+"""`asking` after its node was given another name."""
 talk = _one(speak, Chat)

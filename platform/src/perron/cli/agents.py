@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Annotated, Any
 
 import typer
 
+from perron.cli.failure import DONE, FAILED
 from perron.cli.group import new_group
 from perron.cli.options import AsJson
 from perron.cli.output import print_fields, print_json, print_rows, say
@@ -72,6 +74,29 @@ def show(
         )
         if drawing:
             say(f"\n{drawing.text}")
+
+
+@app.command()
+def check(
+    name: Annotated[str, typer.Argument(help="The agent's name.")],
+    as_json: AsJson = False,
+) -> int:
+    """Look for threads that wait where the agent, as it is installed now, cannot go on: gone nodes and operations.
+
+    Exit code: 1 when there are some.
+    """
+
+    async def work(platform: Platform) -> list[dict[str, Any]]:
+        return [asdict(missing) async for missing in platform.agent_checks.check(platform.caller, name)]
+
+    rows = read(work)
+    print_rows(
+        rows,
+        {"gone": "name", "is a": "kind", "thread": "thread_id", "call": "call_id", "what to do": "advice"},
+        as_json=as_json,
+        empty=f"Every waiting thread of {name} can go on with the version that is installed.",
+    )
+    return FAILED if rows else DONE
 
 
 def _row(agent: Agent, pauses: Sequence[Pause]) -> dict[str, Any]:

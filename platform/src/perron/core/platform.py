@@ -37,6 +37,7 @@ from perron.runtime.state import ThreadStates
 from perron.runtime.worker import Worker
 from perron.schemas.run import RunCreate
 from perron.services.agent import AgentService
+from perron.services.agent_check import AgentCheckService
 from perron.services.answer import Answer, Answers
 from perron.services.ask import AskService
 from perron.services.call import CallService
@@ -67,6 +68,9 @@ class Platform:
         shared = opened.shared
         self.live_settings = opened.live_settings
         self.agents = AgentService(shared.database)
+        self.agent_checks = AgentCheckService(
+            shared.database, shared.registry, langgraph_schema=self.settings.langgraph_schema
+        )
         self.plugins = PluginService(shared.database)
         self.threads = ThreadService(shared.database)
         self.runs = RunService(shared.database, self.settings, shared.registry, self.live_settings, shared.pauses)

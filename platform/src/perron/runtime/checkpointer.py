@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from typing import Any, Protocol
@@ -46,6 +46,9 @@ class Fence(Protocol):
     def is_empty(self, checkpoint_ns: str) -> bool:
         """Whether there is nothing to read in this namespace, for certain."""
 
+    def loaded(self, checkpoint_ns: str, channels: Mapping[str, Any]) -> None:
+        """A graph is about to go on from this checkpoint; raises what there is against that."""
+
     def written(self, checkpoint_ns: str, checkpoint_id: str) -> None:
         """A pipeline has committed; `checkpoint_id` is empty when it held no checkpoint."""
 
@@ -76,6 +79,8 @@ class RunFence(Fence):
         self._thread_id = thread_id
         self._schema = schema
         self._input_applied = input_applied
+        self.refuse: Callable[[str, Mapping[str, Any]], None] | None = None
+        """Looks at the checkpoints, by namespace and channels, that the run goes on from; None where it begins."""
         self._is_empty = is_empty
         self._written: set[str] = set()
         self.namespaces: set[str] = set()
@@ -109,6 +114,11 @@ class RunFence(Fence):
     @override
     def is_empty(self, checkpoint_ns: str) -> bool:
         return self._is_empty and checkpoint_ns not in self._written
+
+    @override
+    def loaded(self, checkpoint_ns: str, channels: Mapping[str, Any]) -> None:
+        if self.refuse is not None:
+            self.refuse(checkpoint_ns, channels)
 
     @override
     def recording(self, checkpoint_ns: str | None) -> Recording:
@@ -156,6 +166,10 @@ class ThreadFence(Fence):
     @override
     def is_empty(self, checkpoint_ns: str) -> bool:
         return False
+
+    @override
+    def loaded(self, checkpoint_ns: str, channels: Mapping[str, Any]) -> None:
+        pass
 
     @override
     def recording(self, checkpoint_ns: str | None) -> Recording:
@@ -253,6 +267,7 @@ class FencedSaver(AsyncPostgresSaver):
             return None
         found = await super().aget_tuple(config)
         if found is not None:
+            self.fence.loaded(checkpoint_ns, found.checkpoint["channel_values"])
             sort_after(found.checkpoint["id"])
         return found
 

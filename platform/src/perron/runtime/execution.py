@@ -17,7 +17,7 @@ from langgraph.errors import GraphDrained, GraphInterrupt
 from langgraph.pregel import Pregel
 from langgraph.runtime import RunControl
 from langgraph.store.base import BaseStore
-from langgraph.types import Interrupt, StreamMode
+from langgraph.types import Command, Interrupt, StreamMode
 
 from perron import clock, failpoints
 from perron.configuration import PlatformSettings
@@ -44,6 +44,7 @@ from perron.runtime.lease import Lease
 from perron.runtime.location import Locator
 from perron.runtime.readers import Readers
 from perron.runtime.resume import first_input
+from perron.runtime.standing import places_of, refuse_gone
 
 log = structlog.get_logger(__name__)
 
@@ -203,7 +204,10 @@ class Execution:
             given = await first_input(
                 run, shared.database, langgraph_schema=shared.settings.langgraph_schema, serde=self._saver.serde
             )
+            if given is None or (isinstance(given, Command) and given.resume):
+                self._fence.refuse = partial(refuse_gone, run.graph_id, places_of(compiled))
             await self._stream(graph, given, config)
+            self._fence.refuse = None
             await context.attempts.settled()
             return await self._result(graph, config, context)
 
