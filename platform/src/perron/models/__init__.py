@@ -7,11 +7,13 @@ from perron.models.base import Base
 from perron.models.call import Call, CallAttempt
 from perron.models.connection import Connection
 from perron.models.pause import Pause
+from perron.models.cron import Cron
 from perron.models.plugin import Plugin
 from perron.models.run import Run
 from perron.models.run_event import RunEvent
 from perron.models.setting import Setting, SettingChange
 from perron.models.thread import Thread
+from perron.models.webhook_delivery import WebhookDelivery
 from perron.models.worker import Worker
 
 __all__ = [
@@ -25,11 +27,13 @@ __all__ = [
     "CallAttempt",
     "Connection",
     "Pause",
+    "Cron",
     "Plugin",
     "Run",
     "RunEvent",
     "Setting",
     "SettingChange",
     "Thread",
+    "WebhookDelivery",
     "Worker",
 ]

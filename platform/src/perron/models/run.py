@@ -84,6 +84,8 @@ class Run(Owned, Stamped, Base):
     error: Mapped[dict[str, Any] | None]
     """{"error": "ValueError", "message": "…"}"""
     metadata_: Mapped[dict[str, Any]] = mapped_column("metadata", server_default="{}")
+    webhook: Mapped[str | None]
+    """A URL that is told when the run has ended, by way of `webhook_deliveries`."""
     started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
 

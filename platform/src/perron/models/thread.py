@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal
 from uuid import UUID
 
-from sqlalchemy import Index, func
+from sqlalchemy import Index, func, text
 from sqlalchemy.orm import Mapped, WriteOnlyMapped, mapped_column, relationship
 
 from perron.models.base import Base, Owned, Stamped
@@ -28,6 +28,7 @@ class Thread(Owned, Stamped, Base):
             postgresql_using="gin",
             postgresql_ops={"metadata": "jsonb_path_ops"},
         ),
+        Index("ix_threads_temporary", "thread_id", postgresql_where=text("is_temporary")),
     )
 
     thread_id: Mapped[UUID] = mapped_column(primary_key=True)
@@ -44,6 +45,8 @@ class Thread(Owned, Stamped, Base):
     """{"error": "ValueError", "message": "…"}"""
     ttl: Mapped[dict[str, Any] | None]
     """{"strategy": "delete" | "keep_latest", "ttl_minutes": 60}"""
+    is_temporary: Mapped[bool] = mapped_column(server_default="false")
+    """It goes when its run has ended and nothing waits in it."""
     next_seq: Mapped[int] = mapped_column(server_default="1")
     """The place in line of the next run."""
     data_key: Mapped[bytes | None] = mapped_column(deferred=True)
