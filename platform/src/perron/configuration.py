@@ -6,6 +6,8 @@ operators change while the platform runs live in the database (`services/setting
 
 from __future__ import annotations
 
+import base64
+import binascii
 import os
 import re
 import tomllib
@@ -13,7 +15,7 @@ import warnings
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from perron.errors import ConfigurationError, UnknownNameError, nearest
@@ -26,6 +28,9 @@ CONNECTION_PREFIX = "PERRON_CONNECTION_"
 _OTHER_TABLES = ("agent", "integration", "connection")
 
 LogLevel = Literal["debug", "info", "warning", "error"]
+
+
+_SIGNING_KEY_BYTES = (24, 64)  # the specification's, of Standard Webhooks
 
 
 class PlatformSettings(BaseSettings):
@@ -84,8 +89,29 @@ class PlatformSettings(BaseSettings):
         32_000_000, ge=1, description="The largest input of a run, and its largest answers, as JSON."
     )
 
+    webhook_secret: SecretStr | None = Field(
+        None,
+        description="Signs webhooks, 24 to 64 bytes in base64, also behind `whsec_`; none: they are unsigned.",
+    )
+    webhook_timeout_s: float = Field(10.0, gt=0, description="How long a receiver of a webhook may take.")
+    webhook_allow_private: bool = Field(
+        False, description="Let webhooks go to internal addresses too: whoever starts runs can then reach those."
+    )
+
     log_level: LogLevel = Field("info", description="Least severe log line that is written.")
     log_json: bool | None = Field(None, description="Logs as JSON; default: unless on a terminal.")
+
+    @field_validator("webhook_secret")
+    @classmethod
+    def _is_signing_key(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None:
+            try:
+                key = base64.b64decode(value.get_secret_value().removeprefix("whsec_"), validate=True)
+            except (binascii.Error, ValueError):
+                raise ValueError("it is not base64: make one with `openssl rand -base64 32`") from None
+            if not _SIGNING_KEY_BYTES[0] <= len(key) <= _SIGNING_KEY_BYTES[1]:
+                raise ValueError(f"it has {len(key)} bytes: make one with `openssl rand -base64 32`")
+        return value
 
     @classmethod
     def settings_customise_sources(
@@ -201,7 +227,7 @@ BEFORE_DATABASE = frozenset(
     }
 )
 """Settings that are needed before the database is open: it cannot hold them."""
-KEY_MATERIAL = frozenset({"key", "key_file"})
-"""Settings that must not lie beside what they protect."""
+KEY_MATERIAL = frozenset({"key", "key_file", "webhook_secret"})
+"""Settings that the database must not hold: it keeps settings in clear, beside what these protect."""
 
 LOG_LEVELS: tuple[str, ...] = get_args(LogLevel)

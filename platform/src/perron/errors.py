@@ -9,11 +9,13 @@ PerronError
 ├── NotFoundError                 404
 │   ├── AgentNotFoundError, AssistantNotFoundError, ThreadNotFoundError, RunNotFoundError
 │   ├── CheckpointNotFoundError, AskNotFoundError, CallNotFoundError
+│   ├── CronNotFoundError, DeliveryNotFoundError, WorkerNotFoundError
 │   └── ConnectionNotFoundError, PluginNotFoundError, PauseNotFoundError
 ├── ConflictError                 409: the thing is not in a state that allows it
 │   ├── AlreadyExistsError, ThreadBusyError, NotWaitingError
-│   └── RunEndedError, CheckpointMovedError
+│   └── RunEndedError, CheckpointMovedError, AlreadyDeliveredError
 ├── InvalidInputError             422: the input does not fit
+│   └── InternalAddressError      a webhook that leads inside
 ├── PermissionDeniedError         403
 ├── AgentError                    an agent's graph cannot be loaded or built
 ├── PluginError                   a plugin cannot be loaded or its hook failed
@@ -201,6 +203,29 @@ class CallNotFoundError(NotFoundError):
         )
 
 
+class CronNotFoundError(NotFoundError):
+    """No cron has this id."""
+
+    code = "cron_not_found"
+
+    def __init__(self, cron_id: object) -> None:
+        super().__init__(
+            f"There is no cron {cron_id}. `perron crons list` shows those that there are.", cron_id=str(cron_id)
+        )
+
+
+class DeliveryNotFoundError(NotFoundError):
+    """No webhook delivery has this id."""
+
+    code = "delivery_not_found"
+
+    def __init__(self, delivery_id: object) -> None:
+        super().__init__(
+            f"There is no webhook delivery {delivery_id}. `perron webhooks list` shows those that there are.",
+            delivery_id=str(delivery_id),
+        )
+
+
 class ConnectionNotFoundError(NotFoundError):
     """An integration has no connection that this run may use."""
 
@@ -278,11 +303,23 @@ class CheckpointMovedError(ConflictError):
     code = "checkpoint_moved"
 
 
+class AlreadyDeliveredError(ConflictError):
+    """The webhook has been delivered: there is nothing to send again."""
+
+    code = "already_delivered"
+
+
 class InvalidInputError(PerronError):
     """The input is no JSON or does not fit the schema; the message names field and reason."""
 
     code = "invalid_input"
     http_status = 422
+
+
+class InternalAddressError(InvalidInputError):
+    """A webhook leads to an address that is not for strangers."""
+
+    code = "internal_address"
 
 
 class PermissionDeniedError(PerronError):

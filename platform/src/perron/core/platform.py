@@ -27,6 +27,7 @@ from perron.ids import RunId, ThreadId
 from perron.models.run import ACTIVE, Run
 from perron.plugins.agent import Agent
 from perron.plugins.calling import call_each
+from perron.runtime.chores import Chores
 from perron.runtime.claim import ClaimedRun
 from perron.runtime.events import EventReader
 from perron.runtime.execution import STEP_EVENT
@@ -48,6 +49,9 @@ from perron.services.plugin import PluginService
 from perron.services.run import RunService
 from perron.services.thread import ThreadService
 from perron.services.timeline import TimelineService
+from perron.services.validation import as_invalid_input
+from perron.services.webhook import WebhookService
+from perron.services.webhook_sending import WebhookSending
 from perron.services.worker import WorkerService
 
 
@@ -80,6 +84,7 @@ class Platform:
             shared.database, shared.integrations, opened.keys, self.live_settings, shared.registry.integrations
         )
         self.pauses = PauseService(shared.database, shared.registry)
+        self.webhooks = WebhookService(shared.database)
         self.workers = WorkerService(shared.database)
         self.timelines = TimelineService(shared.database)
         self.health = HealthService(shared.database)
@@ -88,6 +93,9 @@ class Platform:
         self._worker: Worker | None = None
         if with_worker:
             self._worker = Worker(shared, url=opened.url, worker_id=opened.worker_id)
+            self._chores = Chores(
+                WebhookSending(shared.database, self.settings).deliver_due,
+            )
         self._stack = AsyncExitStack()
 
     @classmethod
@@ -275,7 +283,7 @@ class Platform:
                 **options,
             )
         except ValidationError as exc:
-            raise _invalid(exc) from None
+            raise as_invalid_input(exc) from None
         return await self._put_in_line(body)
 
     async def _put_in_line(self, body: RunCreate, *, answers: Mapping[UUID, Answer] | None = None) -> Run:
@@ -323,6 +331,8 @@ class Platform:
         if self._worker is not None:
             await self._worker.start()
             self._stack.push_async_callback(self._worker.stop)
+            self._chores.start()
+            self._stack.push_async_callback(self._chores.stop)
 
     async def _enter(self, parts: AbstractAsyncContextManager[Opened]) -> None:
         """Take over what was opened, so that `close` closes it last."""
@@ -412,9 +422,3 @@ def _position(event_id: str) -> tuple[int, int]:
         return (int(epoch), int(n)) if event_id else (0, 0)
     except ValueError:
         raise InvalidInputError(f"{event_id!r} is no event id: they look like 1-42.") from None
-
-
-def _invalid(exc: ValidationError) -> InvalidInputError:
-    problem = exc.errors(include_url=False)[0]
-    field = ".".join(str(part) for part in problem["loc"])
-    return InvalidInputError(f"The option {field or 'input'} does not fit: {problem['msg']}.", field=field)

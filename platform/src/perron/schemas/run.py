@@ -10,6 +10,7 @@ from typing_extensions import TypedDict
 
 StreamMode = Literal["values", "updates", "messages", "messages-tuple", "custom", "debug", "tasks", "checkpoints"]
 IfNotExists = Literal["create", "reject"]
+OnCompletion = Literal["delete", "keep"]
 
 
 def _as_list(value: Any) -> Any:
@@ -38,14 +39,10 @@ class RunConfig(TypedDict, total=False):
     max_concurrency: Annotated[int, Field(ge=1)] | None
 
 
-class RunCreate(BaseModel):
-    """What it takes to create a run; names and defaults are the SDK's."""
+class RunOptions(BaseModel):
+    """What a run is given, whoever creates it: a caller, or a cron. Names and defaults are the SDK's."""
 
-    assistant_id: str
-    """An agent's name or an assistant's UUID."""
-    thread_id: UUID | None = None
     input: Any = None
-    command: Command | None = None
     metadata: dict[str, Any] = Field(default_factory=dict)
     config: RunConfig = Field(default_factory=RunConfig)
     context: dict[str, Any] = Field(default_factory=dict)
@@ -53,16 +50,29 @@ class RunCreate(BaseModel):
     stream_subgraphs: bool = False
     interrupt_before: Literal["*"] | list[str] | None = None
     interrupt_after: Literal["*"] | list[str] | None = None
-    checkpoint_id: str | None = None
-    """Start from this checkpoint instead of the newest: a fork."""
-    if_not_exists: IfNotExists = "reject"
-    """What to do about a `thread_id` that no thread has."""
     multitask_strategy: Literal["enqueue"] = "enqueue"
-    after_seconds: float | None = Field(None, ge=0)
+    webhook: str | None = Field(None, max_length=2048)
+    """A URL that is told when the run has ended."""
     priority: int = Field(0, ge=-5, le=5)
-    idempotency_key: str | None = Field(None, min_length=1, max_length=255)
 
     @field_validator("metadata", "config", "context", mode="before")
     @classmethod
     def _none_is_empty(cls, value: Any) -> Any:
         return {} if value is None else value
+
+
+class RunCreate(RunOptions):
+    """What it takes to create a run."""
+
+    assistant_id: str
+    """An agent's name or an assistant's UUID."""
+    thread_id: UUID | None = None
+    command: Command | None = None
+    checkpoint_id: str | None = None
+    """Start from this checkpoint instead of the newest: a fork."""
+    if_not_exists: IfNotExists = "reject"
+    """What to do about a `thread_id` that no thread has."""
+    on_completion: OnCompletion = "keep"
+    """What becomes of the thread when none was named: `delete` takes it away once its run has ended."""
+    after_seconds: float | None = Field(None, ge=0)
+    idempotency_key: str | None = Field(None, min_length=1, max_length=255)

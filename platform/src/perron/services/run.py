@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, get_args
 from uuid import UUID
@@ -40,6 +40,7 @@ from perron.services.answer import Answer
 from perron.services.closing import closed_asks, store_answers, with_resume
 from perron.services.filter import check_filter
 from perron.services.setting import SettingService
+from perron.services.webhook_address import check_webhook
 
 _RESERVED = ("thread_id", "run_id", "graph_id", "assistant_id", "checkpoint_id", "checkpoint_ns", "checkpoint_map")
 
@@ -82,10 +83,39 @@ class RunService:
             NotWaitingError: A resume of something that does not wait.
             ThreadBusyError: A resume while a run is active.
         """
+        insert = await self.prepare(caller, body, answers=answers, worker_id=worker_id)
+        # A run that starts here on a thread of its own is one INSERT: nobody else knows of either.
+        is_new = body.thread_id is None and body.idempotency_key is None
+        is_one_statement = is_new and worker_id is not None and not body.after_seconds
+        try:
+            return await self._database.run(insert, autocommit=is_one_statement)
+        except DatabaseError as exc:
+            if sqlstate(exc) != UNIQUE_VIOLATION:
+                raise
+        return await self._database.run(insert)  # somebody else made the thread, or a run with this key, meanwhile
+
+    async def prepare(
+        self,
+        caller: Caller,
+        body: RunCreate,
+        *,
+        answers: Mapping[UUID, Answer] | None = None,
+        worker_id: WorkerId | None = None,
+    ) -> Callable[[Session], Awaitable[Run]]:
+        """Do of `create` what needs no transaction; what is returned does the rest in one of the caller's.
+
+        That may be called again when its transaction has to be.
+
+        Raises:
+            AgentNotFoundError, AssistantNotFoundError: No such thing for this caller.
+            InvalidInputError: Input or answers are too large, or the webhook's address is not one to send to.
+        """
         assistant = await self._assistant(caller, body.assistant_id)
         graph_id = assistant.graph_id if assistant else body.assistant_id
         frozen = await self._live_settings.frozen(caller, graph_id)
         kwargs, was_changed = self._kwargs(body, assistant, frozen)
+        if body.webhook is not None:
+            await check_webhook(body.webhook, allow_private=self._settings.webhook_allow_private)
         if answers:
             subject = "The answer is" if len(answers) == 1 else "The answers are"
             self._require_size(subject, [answer.value for answer in answers.values()])
@@ -93,7 +123,7 @@ class RunService:
         if self._pauses.of_agent(caller.tenant, graph_id) is not None:
             worker_id = None
 
-        async def work(session: Session) -> Run:
+        async def insert(session: Session) -> Run:
             run = Run(  # made here: a transaction that is tried again must find nothing of the one before
                 run_id=new_id(),
                 assistant_id=assistant.assistant_id if assistant else system_assistant_id(graph_id),
@@ -107,20 +137,13 @@ class RunService:
                 is_sanitised=was_changed,
                 priority=body.priority,
                 multitask_strategy=body.multitask_strategy,
+                webhook=body.webhook,
                 idempotency_key=body.idempotency_key,
                 not_before=clock.now() + timedelta(seconds=body.after_seconds) if body.after_seconds else None,
             )
             return await self._insert(session, caller, body, run, answers, worker_id)
 
-        # A run that starts here on a thread of its own is one INSERT: nobody else knows of either.
-        is_new = body.thread_id is None and body.idempotency_key is None
-        is_one_statement = is_new and worker_id is not None and not body.after_seconds
-        try:
-            return await self._database.run(work, autocommit=is_one_statement)
-        except DatabaseError as exc:
-            if sqlstate(exc) != UNIQUE_VIOLATION:
-                raise
-        return await self._database.run(work)  # somebody else made the thread, or a run with this key, meanwhile
+        return insert
 
     async def get(self, caller: Caller, run_id: UUID) -> Run:
         """Return the run with its asks."""
@@ -229,6 +252,7 @@ class RunService:
             stream_subgraphs=bool(kwargs.get("stream_subgraphs")),
             interrupt_before=kwargs.get("interrupt_before"),
             interrupt_after=kwargs.get("interrupt_after"),
+            webhook=run.webhook,
         )
 
     async def _assistant(self, caller: Caller, name: str) -> Assistant | None:
@@ -341,6 +365,7 @@ class RunService:
             tenant=caller.tenant,
             owner=caller.principal,
             metadata_={},
+            is_temporary=body.thread_id is None and body.on_completion == "delete",
             next_seq=1,
             interrupts={},
         )

@@ -31,6 +31,8 @@ class Request:
     url: str
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     content: bytes | None = field(default=None, repr=False)
+    server_name: str | None = None
+    """Whom the certificate has to name, where `url` has an address instead."""
 
 
 class HttpClients:
@@ -67,9 +69,27 @@ class HttpClients:
 class HttpClient:
     """Sends single requests and says of each failure whether something may have arrived."""
 
-    def __init__(self, client: httpx.AsyncClient, *, is_faked: bool) -> None:
+    def __init__(
+        self, client: httpx.AsyncClient, *, is_faked: bool = False, answer_bytes: int = ANSWER_BYTES
+    ) -> None:
         self._client = client
         self._is_faked = is_faked
+        self._answer_bytes = answer_bytes
+
+    @classmethod
+    def to_addresses(cls) -> HttpClient:
+        """Return a client for URLs with an address in place of a name; of answers it reads the status only.
+
+        It goes through no proxy, which would choose the address itself, and keeps no connection: one is found
+        again by its address, and may have been made to another name there.
+        """
+        client = httpx.AsyncClient(
+            verify=httpx.create_ssl_context(),
+            trust_env=False,
+            limits=httpx.Limits(max_keepalive_connections=0),
+            timeout=None,  # noqa: S113  # `exchange` sets one deadline for the whole attempt
+        )
+        return cls(client, answer_bytes=0)
 
     async def close(self) -> None:
         """Close the connections."""
@@ -105,7 +125,10 @@ class HttpClient:
             request.url,
             headers=dict(request.headers),
             content=request.content,
-            extensions={"trace": attempt.trace},
+            extensions={
+                "trace": attempt.trace,
+                **({"sni_hostname": request.server_name} if request.server_name else {}),
+            },
         )
         if self._is_faked:
             attempt.begin()
@@ -113,9 +136,9 @@ class HttpClient:
         try:
             headers = {name.lower(): value for name, value in response.headers.items()}
             try:
-                body = await _read(response)
+                body = await _read(response, most_bytes=self._answer_bytes)
             except _TooLargeError:
-                headers[UNREADABLE] = f"the answer is larger than {ANSWER_BYTES // 1_000_000} MB"
+                headers[UNREADABLE] = f"the answer is larger than {self._answer_bytes // 1_000_000} MB"
                 body = b""
             except httpx.DecodingError:
                 headers[UNREADABLE] = "the answer is wrongly compressed"
@@ -150,11 +173,11 @@ class _TooLargeError(Exception):
     """The answer goes on after the largest size that is read."""
 
 
-async def _read(response: httpx.Response) -> bytes:
+async def _read(response: httpx.Response, *, most_bytes: int) -> bytes:
     body = bytearray()
     async for chunk in response.aiter_bytes():
         body += chunk
-        if len(body) > ANSWER_BYTES:
+        if len(body) > most_bytes:
             raise _TooLargeError
     return bytes(body)
 
