@@ -43,6 +43,8 @@ from perron.services.answer import Answer, Answers
 from perron.services.ask import AskService
 from perron.services.call import CallService
 from perron.services.connection import ConnectionService
+from perron.services.cron import CronService
+from perron.services.cron_firing import CronFiring
 from perron.services.health import HealthService
 from perron.services.pause import PauseService
 from perron.services.plugin import PluginService
@@ -76,7 +78,7 @@ class Platform:
             shared.database, shared.registry, langgraph_schema=self.settings.langgraph_schema
         )
         self.plugins = PluginService(shared.database)
-        self.threads = ThreadService(shared.database)
+        self.threads = ThreadService(shared.database, self.settings)
         self.runs = RunService(shared.database, self.settings, shared.registry, self.live_settings, shared.pauses)
         self.asks = AskService(shared.database)
         self.calls = CallService(shared.database)
@@ -84,6 +86,7 @@ class Platform:
             shared.database, shared.integrations, opened.keys, self.live_settings, shared.registry.integrations
         )
         self.pauses = PauseService(shared.database, shared.registry)
+        self.crons = CronService(shared.database, shared.registry, self.runs)
         self.webhooks = WebhookService(shared.database)
         self.workers = WorkerService(shared.database)
         self.timelines = TimelineService(shared.database)
@@ -94,7 +97,9 @@ class Platform:
         if with_worker:
             self._worker = Worker(shared, url=opened.url, worker_id=opened.worker_id)
             self._chores = Chores(
+                CronFiring(shared.database, shared.registry, self.runs).fire_due,
                 WebhookSending(shared.database, self.settings).deliver_due,
+                self.threads.delete_temporary,
             )
         self._stack = AsyncExitStack()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
@@ -70,6 +71,13 @@ class CheckpointRepository:
         values = {"thread_id": str(thread_id), "checkpoint_id": checkpoint_id or ""}
         result: bool = (await self._session.execute(query, values)).scalar_one()
         return result
+
+    async def delete(self, thread_ids: Sequence[UUID]) -> None:
+        """Delete all that LangGraph has stored of these threads."""
+        values = {"thread_ids": [str(thread_id) for thread_id in thread_ids]}
+        for table in ("checkpoint_writes", "checkpoint_blobs", "checkpoints"):
+            statement = f"DELETE FROM {self._schema}.{table} WHERE thread_id = ANY(:thread_ids)"  # noqa: S608
+            await self._session.execute(text(statement), values)
 
     async def get_interrupts(self, thread_id: UUID) -> list[dict[str, Any]]:
         """Return what each task asked last, as LangGraph serialised it, and whether it has ended since.

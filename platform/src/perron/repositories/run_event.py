@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import select, tuple_
+from sqlalchemy import delete, select, tuple_
 from sqlalchemy.dialects.postgresql import insert
 
 from perron.models.run import Run
@@ -61,3 +61,9 @@ class RunEventRepository(BaseRepository[RunEvent]):
             .limit(limit)
         )
         return (await self.session.execute(query)).scalars().all()
+
+    async def delete_of(self, thread_ids: Sequence[UUID]) -> None:
+        """Delete all events of the runs of threads, whoever's they are."""
+        runs = select(Run.run_id).where(Run.thread_id.in_(thread_ids))
+        statement = delete(RunEvent).where(RunEvent.run_id.in_(runs))
+        await self.session.execute(statement.execution_options(synchronize_session=False))

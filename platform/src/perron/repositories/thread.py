@@ -7,10 +7,11 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import update
+from sqlalchemy import delete, exists, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from perron.errors import ThreadNotFoundError
+from perron.models.run import ACTIVE, Run
 from perron.models.thread import Thread
 from perron.repositories.base import BaseRepository
 
@@ -61,3 +62,18 @@ class ThreadRepository(BaseRepository[Thread]):
         await self.session.execute(
             update(Thread).where(Thread.thread_id == thread_id, *self.visible()).values(owner=to)
         )
+
+    async def take_temporary(self, *, limit: int) -> Sequence[UUID]:
+        """Lock temporary threads, whoever's they are, in which nothing is in line and nothing waits."""
+        has_active = exists().where(Run.thread_id == Thread.thread_id, Run.status.in_(ACTIVE))
+        query = (
+            select(Thread.thread_id)
+            .where(Thread.is_temporary, Thread.status.in_(("idle", "error")), ~has_active)
+            .limit(limit)
+            .with_for_update(skip_locked=True)
+        )
+        return (await self.session.execute(query)).scalars().all()
+
+    async def delete_any(self, thread_ids: Sequence[UUID]) -> None:
+        """Delete threads, whoever's they are, with their runs, asks and crons."""
+        await self.session.execute(delete(Thread).where(Thread.thread_id.in_(thread_ids)))

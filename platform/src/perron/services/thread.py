@@ -7,22 +7,29 @@ from typing import Any, get_args
 from uuid import UUID
 
 from perron.caller import Caller
+from perron.configuration import PlatformSettings
 from perron.database.encoding import clean
 from perron.database.engine import Database
 from perron.errors import AlreadyExistsError, InvalidInputError, PermissionDeniedError, ThreadBusyError
 from perron.ids import new_id
 from perron.models.thread import Thread, ThreadStatus
 from perron.repositories.ask import AskRepository
+from perron.repositories.checkpoint import CheckpointRepository
+from perron.repositories.cron import CronRepository
 from perron.repositories.run import RunRepository
+from perron.repositories.run_event import RunEventRepository
 from perron.repositories.thread import ThreadRepository
 from perron.services.filter import check_filter
+
+_BATCH = 100
 
 
 class ThreadService:
     """Threads of callers; each method is one short transaction."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, settings: PlatformSettings) -> None:
         self._database = database
+        self._settings = settings
 
     async def create(
         self, caller: Caller, *, thread_id: UUID | None = None, metadata: dict[str, Any] | None = None
@@ -65,7 +72,7 @@ class ThreadService:
             )
 
     async def transfer(self, caller: Caller, thread_id: UUID, *, to: str) -> Thread:
-        """Give a thread, with its runs and what waits in it, to another principal.
+        """Give a thread, with its runs, its crons and what waits in it, to another principal.
 
         Its next runs use the new owner's connections; calls that were made keep who made them.
 
@@ -85,5 +92,20 @@ class ThreadService:
             await threads.transfer(thread_id, to=to)
             await runs.transfer(thread_id, to=to)
             await AskRepository(session, caller).transfer(thread_id, to=to)
+            await CronRepository(session, caller).transfer(thread_id, to=to)
             await session.refresh(thread)
             return thread
+
+    async def delete_temporary(self) -> bool:
+        """Delete temporary threads of all tenants whose run has ended; say whether there may be more.
+
+        One that waits for a person stays until it has been answered, and has run on.
+        """
+        async with self._database.begin() as session:
+            threads = ThreadRepository(session, Caller.system())
+            thread_ids = await threads.take_temporary(limit=_BATCH)
+            if thread_ids:
+                await CheckpointRepository(session, schema=self._settings.langgraph_schema).delete(thread_ids)
+                await RunEventRepository(session, Caller.system()).delete_of(thread_ids)
+                await threads.delete_any(thread_ids)
+        return len(thread_ids) == _BATCH
