@@ -21,6 +21,10 @@ HEALTHY: dict[str, Any] = {
     "live_workers": 1,
     "dead_workers": 0,
     "open_asks": 0,
+    "failed_crons": 0,
+    "overdue_crons": 0,
+    "failed_webhooks": 0,
+    "overdue_webhooks": 0,
 }
 
 

@@ -13,7 +13,8 @@ TEXT = '{"text": "hello"}'
 
 
 @pytest.mark.parametrize(
-    "noun", ["agents", "asks", "calls", "connections", "runs", "settings", "threads", "workers"]
+    "noun",
+    ["agents", "asks", "calls", "connections", "crons", "runs", "settings", "threads", "webhooks", "workers"],
 )
 def test_every_list_is_an_array_for_programs_and_more_than_nothing_for_people(cli: CommandLine, noun: str) -> None:
     rows = cli(noun, "list", "--json")

@@ -23,6 +23,8 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "runs": ("perron.cli.runs", "Runs: what happened, and what goes on."),
     "asks": ("perron.cli.asks", "Asks: what waits for a person."),
     "calls": ("perron.cli.calls", "Calls: the journal of what was sent to APIs."),
+    "crons": ("perron.cli.crons", "Crons: runs that are created by the clock."),
+    "webhooks": ("perron.cli.webhooks", "Webhooks: who was told of the ends of runs."),
     "settings": ("perron.cli.settings", "Settings that change while the platform runs."),
     "workers": ("perron.cli.workers", "Workers: the processes that execute runs."),
     "pause": ("perron.cli.pause", "Pause agents, integrations, connections or all: runs wait, nothing is lost."),

@@ -12,7 +12,13 @@ from rich.text import Text
 
 from perron.cli.checks.database import check_health_of_database, check_server
 from perron.cli.checks.finding import Finding
-from perron.cli.checks.installation import check_embedded, check_key, check_python, check_settings
+from perron.cli.checks.installation import (
+    check_embedded,
+    check_key,
+    check_python,
+    check_settings,
+    check_webhooks,
+)
 from perron.cli.checks.outbound import check_outbound
 from perron.cli.checks.plugins import check_agents, check_plugins
 from perron.cli.checks.work import check_work
@@ -62,7 +68,12 @@ async def _look() -> AsyncIterator[Finding]:
         yield Finding("settings", "broken", exc.message)
         return
     is_sound = True
-    for finding in [*check_settings(settings), *check_key(settings), *check_embedded(settings)]:
+    for finding in [
+        *check_settings(settings),
+        *check_key(settings),
+        *check_webhooks(settings),
+        *check_embedded(settings),
+    ]:
         is_sound = is_sound and finding.state != "broken"
         yield finding
     if is_sound:

@@ -48,6 +48,9 @@ def run(
     config: Annotated[
         str | None, typer.Option("--config", metavar="JSON|@FILE", help="The run's config, as LangGraph's.")
     ] = None,
+    webhook: Annotated[
+        str | None, typer.Option("--webhook", metavar="URL", help="Tell this address of the run's end.")
+    ] = None,
     as_json: AsJson = False,
 ) -> int:
     """Run an agent, wait for the end, and print the output and what waits for a person.
@@ -60,6 +63,7 @@ def run(
         "if_not_exists": if_not_exists,
         "context": read_object(context, option="context"),
         "config": read_object(config, option="config"),
+        "webhook": webhook,
     }
     if if_not_exists not in _IF_NOT_EXISTS:
         raise InvalidInputError(f"--if-not-exists takes create or reject, not {if_not_exists!r}.")
@@ -71,7 +75,10 @@ def run(
 
     async def work(platform: Platform) -> RunResult:
         run_id = await platform.submit(agent, **given)
-        return await finished(platform, run_id, is_streaming=bool(stream), as_json=as_json)
+        result = await finished(platform, run_id, is_streaming=bool(stream), as_json=as_json)
+        if webhook is not None:
+            await _tell(platform, run_id)
+        return result
 
     return show_result(execute(work), as_json=as_json, is_last_line=bool(stream))
 
@@ -93,3 +100,18 @@ async def finished(platform: Platform, run_id: UUID, *, is_streaming: bool, as_j
     except asyncio.CancelledError:
         note(f"The run stays in line for whoever opens the platform next: perron runs retry {run_id}")
         raise
+
+
+async def _tell(platform: Platform, run_id: UUID) -> None:
+    """Wait for the first attempt to tell the webhook, which this process makes while it is here."""
+    with progress("Telling the webhook …"):
+        while True:
+            found = await platform.webhooks.search(platform.caller, run_id=run_id, limit=1)
+            if not found or found[0].state != "pending" or found[0].error is not None:
+                break
+            await asyncio.sleep(platform.settings.poll_s)
+    for delivery in found:
+        if delivery.state == "delivered":
+            note("The webhook has been told.")
+        else:
+            note(f"The webhook has not been told: {delivery.error} See `perron webhooks list`.")

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import func, select, text
+from sqlalchemy import ColumnElement, exists, func, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from perron.models.ask import Ask
+from perron.models.cron import Cron
 from perron.models.run import ACTIVE, Run
 from perron.models.run_event import RunEvent
+from perron.models.webhook_delivery import WebhookDelivery
 from perron.repositories.pause import is_held
 from perron.repositories.worker import lives
 
@@ -44,7 +46,7 @@ class HealthRepository:
             .where(
                 Run.status == "pending",
                 ~is_held(),
-                due_at < func.clock_timestamp() - func.make_interval(0, 0, 0, 0, 0, 0, after_s),
+                due_at < _before(after_s),
             )
         )
         return (await self._session.execute(query)).scalar_one()
@@ -52,6 +54,27 @@ class HealthRepository:
     async def count_open_asks(self) -> int:
         """Count what waits for a person."""
         query = select(func.count()).select_from(Ask).where(Ask.state == "open")
+        return (await self._session.execute(query)).scalar_one()
+
+    async def count_failed_crons(self) -> int:
+        """Count the crons that the platform has disabled."""
+        query = select(func.count()).select_from(Cron).where(Cron.error.is_not(None))
+        return (await self._session.execute(query)).scalar_one()
+
+    async def count_overdue_crons(self, *, after_s: float) -> int:
+        """Count the crons that nobody has fired for so long."""
+        query = select(func.count()).select_from(Cron).where(Cron.next_run_date < _before(after_s))
+        return (await self._session.execute(query)).scalar_one()
+
+    async def count_failed_webhooks(self) -> int:
+        """Count the deliveries that were given up."""
+        query = select(func.count()).select_from(WebhookDelivery).where(WebhookDelivery.state == "failed")
+        return (await self._session.execute(query)).scalar_one()
+
+    async def count_overdue_webhooks(self, *, after_s: float) -> int:
+        """Count the deliveries that nobody has attempted for so long since they were due."""
+        is_overdue = (WebhookDelivery.state == "pending") & (WebhookDelivery.due_at < _before(after_s))
+        query = select(func.count()).select_from(WebhookDelivery).where(is_overdue)
         return (await self._session.execute(query)).scalar_one()
 
     async def has_default_events(self) -> bool:
@@ -67,3 +90,7 @@ class HealthRepository:
         query = text("SELECT count(*), current_setting('max_connections')::int FROM pg_stat_activity")
         row = (await self._session.execute(query)).one()
         return int(row[0]), int(row[1])
+
+
+def _before(seconds: float) -> ColumnElement[datetime]:
+    return func.clock_timestamp() - func.make_interval(0, 0, 0, 0, 0, 0, seconds)

@@ -34,6 +34,14 @@ class Health:
     live_workers: int
     dead_workers: int
     open_asks: int
+    failed_crons: int
+    """Crons that the platform has disabled, since nothing could come of them."""
+    overdue_crons: int
+    """Crons that nobody fires."""
+    failed_webhooks: int
+    """Deliveries that were given up."""
+    overdue_webhooks: int
+    """Deliveries that nobody attempts."""
 
 
 class HealthService:
@@ -70,4 +78,8 @@ class HealthService:
                 live_workers=sum(liveness),
                 dead_workers=len(liveness) - sum(liveness),
                 open_asks=await health.count_open_asks(),
+                failed_crons=await health.count_failed_crons(),
+                overdue_crons=await health.count_overdue_crons(after_s=OVERDUE_S),
+                failed_webhooks=await health.count_failed_webhooks(),
+                overdue_webhooks=await health.count_overdue_webhooks(after_s=OVERDUE_S),
             )

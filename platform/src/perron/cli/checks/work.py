@@ -34,6 +34,28 @@ def check_work(health: Health, pauses: Sequence[PauseView]) -> Iterator[Finding]
     if health.open_asks:
         text = f"{health.open_asks} waiting for a person."
         yield Finding("asks", "note", text, "See `perron asks list`.")
+    yield from _check_crons(health)
+    yield from _check_webhooks(health)
+
+
+def _check_crons(health: Health) -> Iterator[Finding]:
+    if health.failed_crons:
+        text = f"{health.failed_crons} disabled, since nothing could come of them."
+        advice = "`perron crons list` says why; mend that, and `perron crons update CRON --enable`."
+        yield Finding("crons", "warning", text, advice)
+    if health.overdue_crons:
+        text = f"{health.overdue_crons} due for more than {OVERDUE_S:.0f} s and not fired."
+        yield Finding("crons", "warning", text, "Keep a platform open that has their agents.")
+
+
+def _check_webhooks(health: Health) -> Iterator[Finding]:
+    if health.failed_webhooks:
+        text = f"{health.failed_webhooks} given up."
+        advice = "`perron webhooks list --state failed` says why; mend that, and `perron webhooks retry DELIVERY`."
+        yield Finding("webhooks", "warning", text, advice)
+    if health.overdue_webhooks:
+        text = f"{health.overdue_webhooks} due for more than {OVERDUE_S:.0f} s and not sent."
+        yield Finding("webhooks", "warning", text, "Keep a platform open that executes runs: it sends them too.")
 
 
 def _runs(count: int) -> str:
