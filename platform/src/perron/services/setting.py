@@ -167,7 +167,7 @@ class SettingService:
             )
         if setting.scope == "platform" and setting.key in KEY_MATERIAL:
             raise ConfigurationError(
-                f"The setting {name} is a secret, which the database does not hold: set {variable(setting)}."
+                f"The setting {name} is a key, which the database does not hold: set {variable(setting)}."
             )
         if for_user and not setting.is_users:
             raise PermissionDeniedError(f"The setting {name} is not one that users may set for themselves.")
