@@ -90,7 +90,7 @@ def test_a_secret_that_signs_nothing_is_refused_and_not_repeated(cli: CommandLin
 def test_doctor_finds_crons_and_webhooks_that_do_not_get_on() -> None:
     health = Health(**{**HEALTHY, "failed_crons": 1, "overdue_crons": 2, "overdue_webhooks": 3})
 
-    texts = {finding.area: finding.text for finding in check_work(health) if finding.state == "warning"}
+    texts = {finding.area: finding.text for finding in check_work(health, []) if finding.state == "warning"}
 
     assert texts == {
         "crons": "2 due for more than 60 s and not fired.",

@@ -6,8 +6,8 @@ from perron.models.assistant import Assistant, AssistantVersion
 from perron.models.base import Base
 from perron.models.call import Call, CallAttempt
 from perron.models.connection import Connection
-from perron.models.pause import Pause
 from perron.models.cron import Cron
+from perron.models.pause import Pause
 from perron.models.plugin import Plugin
 from perron.models.run import Run
 from perron.models.run_event import RunEvent
@@ -26,8 +26,8 @@ __all__ = [
     "Call",
     "CallAttempt",
     "Connection",
-    "Pause",
     "Cron",
+    "Pause",
     "Plugin",
     "Run",
     "RunEvent",
