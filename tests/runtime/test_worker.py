@@ -287,6 +287,7 @@ async def test_a_running_run_is_cancelled(deployment: Deployment, is_elsewhere: 
     cancelled = await other.cancel(run_id)
     run = await other.join(run_id)
 
+    assert cancelled is not None
     assert cancelled.status == "running"
     assert run.status == "interrupted"
     thread = await platform.threads.get(platform.caller, run.thread_id)

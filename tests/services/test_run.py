@@ -202,6 +202,7 @@ async def test_a_pending_run_is_cancelled_at_once(line: Platform) -> None:
 
     cancelled = await line.runs.cancel(ANN, first.run_id)
 
+    assert cancelled is not None
     assert cancelled.status == "interrupted"
     assert cancelled.finished_at is not None
     assert (await line.threads.get(ANN, first.thread_id)).status == "busy"

@@ -7,7 +7,9 @@ PerronError
 ├── EmbeddedServerError           the embedded PostgreSQL does not start
 ├── SchemaError                   the database's schema does not fit this release
 ├── NotFoundError                 404
-│   ├── AgentNotFoundError, AssistantNotFoundError, ThreadNotFoundError, RunNotFoundError
+│   ├── AgentNotFoundError, AssistantNotFoundError, ThreadNotFoundError
+│   ├── RunNotFoundError
+│   │   └── RunGoneError          it was rolled back meanwhile
 │   ├── CheckpointNotFoundError, AskNotFoundError, CallNotFoundError
 │   ├── CronNotFoundError, DeliveryNotFoundError, WorkerNotFoundError
 │   └── ConnectionNotFoundError, PluginNotFoundError, PauseNotFoundError
@@ -179,6 +181,17 @@ class CheckpointNotFoundError(NotFoundError):
             thread_id=str(thread_id),
             checkpoint_id=checkpoint_id,
         )
+
+
+class RunGoneError(RunNotFoundError):
+    """The run was there, and has been rolled back, or deleted with its thread."""
+
+    code = "run_gone"
+
+    def __init__(self, run_id: object) -> None:
+        super().__init__(run_id)
+        self.message = f"The run {run_id} is gone: it was rolled back, or deleted with its thread."
+        self.args = (self.message,)
 
 
 class AskNotFoundError(NotFoundError):

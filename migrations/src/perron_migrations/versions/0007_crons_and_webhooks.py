@@ -9,7 +9,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from perron_migrations.schemas import quoted_schemas
 
 revision = "0007"
-down_revision = "0005"
+down_revision = "0006"
 branch_labels = None
 depends_on = None
 

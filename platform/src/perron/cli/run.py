@@ -18,13 +18,14 @@ from perron.cli.stream import print_events
 from perron.core.platform import Platform
 from perron.core.result import RunResult
 from perron.errors import InvalidInputError, UnknownNameError
-from perron.schemas.run import IfNotExists, StreamMode
+from perron.schemas.run import IfNotExists, MultitaskStrategy, StreamMode
 from perron.services.pause import holding
 
 app = typer.Typer()
 
 _MODES = get_args(StreamMode)
 _IF_NOT_EXISTS = get_args(IfNotExists)
+_STRATEGIES = get_args(MultitaskStrategy)
 
 
 @app.command()
@@ -38,6 +39,14 @@ def run(
         str,
         typer.Option("--if-not-exists", metavar="create|reject", help="When there is no thread with this id."),
     ] = "reject",
+    multitask_strategy: Annotated[
+        str,
+        typer.Option(
+            "--multitask-strategy",
+            metavar="enqueue|reject|interrupt|rollback",
+            help="When the thread has a run: wait, refuse, cancel that, or cancel it and take back what it did.",
+        ),
+    ] = "enqueue",
     stream: Annotated[
         list[str] | None,
         typer.Option("--stream", metavar="MODE", help="Print events: values, updates, messages, custom, …"),
@@ -61,12 +70,18 @@ def run(
         "input": read_json(input_, option="input"),
         "thread_id": thread,
         "if_not_exists": if_not_exists,
+        "multitask_strategy": multitask_strategy,
         "context": read_object(context, option="context"),
         "config": read_object(config, option="config"),
         "webhook": webhook,
     }
     if if_not_exists not in _IF_NOT_EXISTS:
         raise InvalidInputError(f"--if-not-exists takes create or reject, not {if_not_exists!r}.")
+    if multitask_strategy not in _STRATEGIES:
+        raise InvalidInputError(
+            f"--multitask-strategy takes {', '.join(_STRATEGIES[:-1])} or {_STRATEGIES[-1]}, "
+            f"not {multitask_strategy!r}."
+        )
     for mode in stream or ():
         if mode not in _MODES:
             raise UnknownNameError("stream mode", mode, _MODES)

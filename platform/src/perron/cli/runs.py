@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Annotated, Any
+from typing import Annotated, Any, cast, get_args
 
 import typer
 
@@ -20,8 +20,9 @@ from perron.cli.stream import print_events
 from perron.cli.timeline import print_timeline
 from perron.core.platform import Platform
 from perron.core.result import RunResult
+from perron.errors import InvalidInputError
 from perron.models.pause import Pause
-from perron.models.run import Run
+from perron.models.run import CancelAction, Run
 from perron.services.pause import holding
 from perron.services.timeline import Timeline
 
@@ -101,13 +102,29 @@ def show(run: RunArgument, as_json: AsJson = False) -> None:
 
 
 @app.command()
-def cancel(run: RunArgument, as_json: AsJson = False) -> None:
+def cancel(
+    run: RunArgument,
+    action: Annotated[
+        str,
+        typer.Option(
+            "--action",
+            metavar="interrupt|rollback",
+            help="Keep what the run has done, or take it back; its calls stay done, and in the journal.",
+        ),
+    ] = "interrupt",
+    as_json: AsJson = False,
+) -> None:
     """Cancel a run; one that another process executes stops within a second or two."""
-    row = read(lambda platform: platform.cancel(run))
+    if action not in get_args(CancelAction):
+        raise InvalidInputError(f"--action takes interrupt or rollback, not {action!r}.")
+    row = read(lambda platform: platform.cancel(run, action=cast("CancelAction", action)))
     if as_json:
-        print_json(_row(row))
+        print_json(_row(row) if row is not None else {"run_id": run, "status": "gone"})
+    elif row is None:
+        say(f"The run {run} is gone, and its thread is as before it.")
     elif row.status == "running":
-        say(f"The worker of run {row.run_id} has been told to stop it.")
+        ending = " and take back what it has done" if action == "rollback" else ""
+        say(f"The worker of run {row.run_id} has been told to stop it{ending}.")
     else:
         say(f"The run {row.run_id} is cancelled.")
 

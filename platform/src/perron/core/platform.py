@@ -22,14 +22,14 @@ from perron.core.opening import Opened, open_parts
 from perron.core.result import RunResult, result_of
 from perron.core.sync import SyncPlatform
 from perron.database.outage import outlast
-from perron.errors import ConfigurationError, InvalidInputError
+from perron.errors import ConfigurationError, InvalidInputError, RunGoneError, RunNotFoundError
 from perron.ids import RunId, ThreadId
-from perron.models.run import ACTIVE, Run
+from perron.models.run import ACTIVE, CancelAction, Run
 from perron.plugins.agent import Agent
 from perron.plugins.calling import call_each
 from perron.runtime.chores import Chores
 from perron.runtime.claim import ClaimedRun
-from perron.runtime.events import EventReader
+from perron.runtime.events import LAST_EVENT, EventReader
 from perron.runtime.execution import STEP_EVENT
 from perron.runtime.finish import Outcome
 from perron.runtime.inputs import check_input
@@ -218,6 +218,9 @@ class Platform:
                     ThreadId(run.thread_id), run.graph_id, row.namespace, row.payload
                 )
             yield Event(id=f"{row.epoch}-{row.n}", event=row.event, namespace=row.namespace, data=data)
+            if row.event == LAST_EVENT:
+                return
+        await self._get_again(run.run_id)
 
     async def resume(self, thread_id: UUID | str, answers: Answers) -> RunResult:
         """Answer asks of a thread, by ask id, and run it on.
@@ -236,9 +239,16 @@ class Platform:
         body = await self.runs.prepare_retry(self.caller, _uuid(run_id, "run"))
         return await self.join(run_id) if body is None else await self._finished(await self._put_in_line(body))
 
-    async def cancel(self, run_id: UUID | str) -> Run:
-        """Cancel a run; one that another process executes stops at that process's next look."""
-        run = await self.runs.cancel(self.caller, _uuid(run_id, "run"))
+    async def cancel(self, run_id: UUID | str, *, action: CancelAction = "interrupt") -> Run | None:
+        """Cancel a run; one that another process executes stops at that process's next look.
+
+        `interrupt` keeps what it has done. `rollback` takes that back, and the run is gone: None is returned when
+        it is so already, RunGoneError raised to those that wait for it.
+
+        Raises:
+            RunEndedError: It has ended already.
+        """
+        run = await self.runs.cancel(self.caller, _uuid(run_id, "run"), action=action)
         if self._worker is not None:
             self._worker.nudge()
         return run
@@ -315,11 +325,22 @@ class Platform:
                     await asyncio.wait([task])
                     if (result := _result_here(run, task)) is not None:
                         return result
-                run = await outlast(partial(self.runs.get, self.caller, run_id), pause_s=self.settings.poll_s)
+                run = await outlast(partial(self._get_again, run_id), pause_s=self.settings.poll_s)
                 if run.status not in ACTIVE:
                     return result_of(run, self.resume)
                 readers.listen()
                 await rings(rung, self.settings.poll_s)
+
+    async def _get_again(self, run_id: UUID) -> Run:
+        """Return a run that was there before.
+
+        Raises:
+            RunGoneError: It is not there any more.
+        """
+        try:
+            return await self.runs.get(self.caller, run_id)
+        except RunNotFoundError:
+            raise RunGoneError(run_id) from None
 
     async def _graph_of(self, thread_id: UUID | str) -> tuple[ThreadId, str]:
         thread = await self.threads.get(self.caller, _uuid(thread_id, "thread"))

@@ -15,7 +15,7 @@ from langgraph.types import StateSnapshot
 
 from perron.core.event import Event
 from perron.core.result import EndedRun, RunResult, Waiting
-from perron.models.run import Run
+from perron.models.run import CancelAction, Run
 from perron.services.answer import Answers
 
 T = TypeVar("T")
@@ -50,7 +50,7 @@ class AsyncPlatform(Protocol):
     async def retry(self, run_id: Id) -> RunResult:
         """Run a failed run on."""
 
-    async def cancel(self, run_id: Id) -> Run:
+    async def cancel(self, run_id: Id, *, action: CancelAction = "interrupt") -> Run | None:
         """Cancel a run."""
 
     async def state(self, thread_id: Id, *, checkpoint_id: str | None = None) -> StateSnapshot:
@@ -149,9 +149,9 @@ class SyncPlatform(Generic[P]):
         """Run a failed or cancelled run on from where it stopped."""
         return self._result(self.platform.retry(run_id))
 
-    def cancel(self, run_id: Id) -> Run:
+    def cancel(self, run_id: Id, *, action: CancelAction = "interrupt") -> Run | None:
         """Cancel a run."""
-        return self.wait(self.platform.cancel(run_id))
+        return self.wait(self.platform.cancel(run_id, action=action))
 
     def state(self, thread_id: Id, *, checkpoint_id: str | None = None) -> StateSnapshot:
         """Return a thread's state, the newest or that of a checkpoint."""

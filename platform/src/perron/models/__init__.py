@@ -14,6 +14,7 @@ from perron.models.run_event import RunEvent
 from perron.models.setting import Setting, SettingChange
 from perron.models.thread import Thread
 from perron.models.webhook_delivery import WebhookDelivery
+from perron.models.undo import KeptSeal, ReplacedWrite
 from perron.models.worker import Worker
 
 __all__ = [
@@ -28,7 +29,9 @@ __all__ = [
     "Connection",
     "Cron",
     "Pause",
+    "KeptSeal",
     "Plugin",
+    "ReplacedWrite",
     "Run",
     "RunEvent",
     "Setting",

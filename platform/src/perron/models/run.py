@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 RunStatus = Literal["pending", "running", "success", "error", "timeout", "interrupted"]
 RunFilter = Literal[RunStatus, "waiting"]
 """What lists of runs are asked for; `waiting` is a `success` with an open ask, which the SDK has no status for."""
+CancelAction = Literal["interrupt", "rollback"]
+"""Keep what the run has done, or take it back."""
 ACTIVE = ("pending", "running")
 
 
@@ -48,7 +50,7 @@ class Run(Owned, Stamped, Base):
     graph_id: Mapped[str]
     agent_version: Mapped[str | None]
     seq: Mapped[int]
-    """Place in the thread's line, from 1, without gaps in time order."""
+    """Place in the thread's line, from 1; those of runs that were rolled back are not given again."""
     status: Mapped[str] = mapped_column(server_default="pending")
     """pending | running | success | error | timeout | interrupted (cancelled)"""
     epoch: Mapped[int] = mapped_column(server_default="0")
@@ -66,7 +68,7 @@ class Run(Owned, Stamped, Base):
     input_applied: Mapped[bool] = mapped_column(server_default="false")
     """The input, or the command's update and goto, stand in a checkpoint: later attempts start from there."""
     cancel_action: Mapped[str | None]
-    """interrupt | rollback: a cancel that the executing worker has to carry out."""
+    """interrupt | rollback: a cancel that the executing worker has to carry out. Nothing takes a rollback back."""
     kwargs: Mapped[dict[str, Any]] = mapped_column(server_default="{}")
     """{"input": …, "command": {…} | null, "config": {…}, "context": {…}, "stream_mode": […],
     "stream_subgraphs": false, "interrupt_before": … , "interrupt_after": …, "checkpoint": …,

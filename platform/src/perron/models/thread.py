@@ -36,6 +36,8 @@ class Thread(Owned, Stamped, Base):
     """The user's, and {"graph_id": …, "assistant_id": …} from the first run on."""
     status: Mapped[str] = mapped_column(server_default="idle")
     """idle | busy | interrupted | error"""
+    rest_status: Mapped[str] = mapped_column(server_default="idle")
+    """What `status` is while no run is in line: what the last run that ended has left."""
     values: Mapped[dict[str, Any] | None]
     """The state after the last run, as JSON; null before the first."""
     interrupts: Mapped[dict[str, Any]] = mapped_column(server_default="{}")

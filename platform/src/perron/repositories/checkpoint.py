@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 PUT = "SELECT {schema}.put_checkpoints(%s::jsonb, %b::bytea[]) AS lost"
 """Write what runs have to write, on a psycopg connection of the runtime's: rows as JSON, by table, and the bytes
-that they point to. See revision 0005 for their fields.
+that they point to. See revision 0006 for their fields.
 
 Returns the holders (`<run id>/<epoch>`) that were left out: the run is not running under that epoch.
 """
@@ -49,6 +49,21 @@ class CheckpointRepository:
             " WHERE thread_id = :thread_id AND checkpoint_ns = '' AND checkpoint_id = :checkpoint_id)"
         )
         values = {"thread_id": str(thread_id), "checkpoint_id": checkpoint_id}
+        result: bool = (await self._session.execute(query, values)).scalar_one()
+        return result
+
+    async def has_of_runs(self, thread_id: UUID, checkpoint_id: str, run_ids: Sequence[UUID]) -> bool:
+        """Whether one of these runs has written this checkpoint of the thread."""
+        query = text(
+            f"SELECT EXISTS (SELECT FROM {self._schema}.checkpoints"  # noqa: S608  # a checked identifier
+            " WHERE thread_id = :thread_id AND checkpoint_ns = '' AND checkpoint_id = :checkpoint_id"
+            " AND metadata ->> 'run_id' = ANY (:run_ids))"
+        )
+        values = {
+            "thread_id": str(thread_id),
+            "checkpoint_id": checkpoint_id,
+            "run_ids": [str(run_id) for run_id in run_ids],
+        }
         result: bool = (await self._session.execute(query, values)).scalar_one()
         return result
 

@@ -28,6 +28,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import aliased
 
 from perron.database.encoding import dumps
 from perron.database.outage import sqlstate
@@ -80,14 +81,31 @@ class JournalRepository:
         await self._session.execute(select(func.set_config("synchronous_commit", "off", True)))
 
     async def find_of_task(self, thread_id: UUID, task_id: str, node: str) -> list[RecordedCall]:
-        """Return the calls of a task, and what other tasks of its node left behind unapplied or in doubt."""
+        """Return the calls of a task, and those that a person may have to know of before it makes the same.
+
+        They are what other tasks of its node left behind, unapplied or in doubt, and those of runs that were
+        rolled back, until the thread has made them again.
+        """
         left_behind = and_(
             Call.node == node,
             Call.task_id != "",
             or_(Call.sealed.is_not(None), Call.state.in_(("sent", "in_doubt"))),
         )
+        again = aliased(Call)
+        done_again = exists().where(
+            again.thread_id == thread_id,
+            again.operation == Call.operation,
+            again.fingerprint == Call.fingerprint,
+            again.created_at > Call.created_at,
+            again.state.in_(("sent", "done", "failed", "aborted")),
+            ~again.slot.startswith("~"),
+        )
         return await self._find(
-            Call.thread_id == thread_id, Call.slot.startswith("#"), or_(Call.task_id == task_id, left_behind)
+            Call.thread_id == thread_id,
+            or_(
+                and_(Call.slot.startswith("#"), or_(Call.task_id == task_id, left_behind)),
+                and_(Call.slot.startswith("~"), ~done_again),
+            ),
         )
 
     async def find_in_slot(

@@ -36,6 +36,11 @@ class RecordedCall:
         return self.has_attempts and self.effect != "read" and self.state in ("done", "sent", "in_doubt")
 
     @property
+    def is_rolled_back(self) -> bool:
+        """Whether the run that made it was rolled back."""
+        return self.slot.startswith("~")
+
+    @property
     def is_question(self) -> bool:
         """Whether it waits for a person before anything is sent for it."""
         return self.state == "in_doubt" and not self.has_attempts

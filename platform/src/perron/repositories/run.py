@@ -14,6 +14,7 @@ from sqlalchemy import (
     Table,
     and_,
     bindparam,
+    delete,
     exists,
     func,
     or_,
@@ -28,6 +29,7 @@ from perron.errors import RunNotFoundError
 from perron.models.ask import Ask
 from perron.models.run import ACTIVE, Run
 from perron.models.thread import Thread
+from perron.models.undo import KeptSeal, ReplacedWrite
 from perron.repositories.base import BaseRepository, columns_of
 from perron.repositories.pause import is_held
 from perron.repositories.worker import lives
@@ -83,6 +85,24 @@ class RunRepository(BaseRepository[Run]):
         query = select(Run.run_id, is_held()).where(Run.thread_id == thread_id, Run.status.in_(ACTIVE))
         head = (await self.session.execute(query.order_by(Run.seq).limit(1))).first()
         return head is not None and head[0] == run_id and not head[1]
+
+    async def lock_active(self, thread_id: UUID) -> Sequence[Run]:
+        """Return the runs in a thread's line in its order, locked FOR NO KEY UPDATE; lock the thread first."""
+        query = self.select().where(Run.thread_id == thread_id, Run.status.in_(ACTIVE)).order_by(Run.seq)
+        query = query.with_for_update(key_share=True).execution_options(populate_existing=True)
+        return (await self.session.execute(query)).scalars().all()
+
+    async def roll_back(self, run: Run, *, schema: str) -> None:
+        """Delete a run that has not ended, with all that it wrote; lock its thread first. See revision 0006."""
+        await self.session.flush()
+        statement = text(f"SELECT {schema}.roll_back_run(:run_id, :epoch)")
+        await self.session.execute(statement, {"run_id": run.run_id, "epoch": run.epoch})
+        self.session.expunge(run)
+
+    async def forget_replaced(self, run_id: UUID) -> None:
+        """Delete what a run that has ended has kept for a rollback."""
+        for kept in (ReplacedWrite, KeptSeal):
+            await self.session.execute(delete(kept).where(kept.run_id == run_id))
 
     async def limit_lock_waits(self, timeout_ms: int) -> None:
         """Fail with SQLSTATE 55P03 instead of waiting longer for a lock, until this transaction ends."""

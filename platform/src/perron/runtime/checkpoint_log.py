@@ -49,6 +49,8 @@ class Recording:
     applies_input: bool
     clears_ns: str | None
     """Namespace whose sealed responses this write makes needless."""
+    is_earlier: bool = False
+    """It may write onto a checkpoint from before the run: what it replaces there is kept for a rollback."""
     blobs: list[Row] = field(default_factory=list)
     checkpoints: list[Row] = field(default_factory=list)
     writes: dict[Row, Row] = field(default_factory=dict)
@@ -166,13 +168,14 @@ def _lost(recording: Recording) -> LeaseLostError:
 def _arguments(batch: list[Recording]) -> tuple[str, list[bytes]]:
     """Return the rows as JSON, by table, and the bytes that they point to."""
     blobs: list[bytes] = []
-    content: dict[str, list[dict[str, Any]]] = {
+    content: dict[str, list[Any]] = {
         "runs": [{"run_id": str(r.run_id), "epoch": r.epoch, "applies": r.applies_input} for r in batch],
         "clears": [
             {"holder": r.holder, "thread_id": str(r.thread_id), "ns": r.clears_ns}
             for r in batch
             if r.clears_ns is not None
         ],
+        "earlier": sorted({r.holder for r in batch if r.is_earlier}),
         "blobs": [_fields("blobs", row, blobs) for r in batch for row in r.blobs],
         "checkpoints": [_fields("checkpoints", row, blobs) for r in batch for row in r.checkpoints],
         "writes": [_fields("writes", row, blobs) for r in batch for row in r.writes.values()],

@@ -37,8 +37,13 @@ class Fence(Protocol):
     async def guard(self, cursor: AsyncCursor[DictRow], checkpoint_ns: str | None) -> None:
         """Raise in the pipeline unless its writes may commit; `checkpoint_ns`: the checkpoint's that it holds."""
 
-    def recording(self, checkpoint_ns: str | None) -> Recording:
-        """Return what takes the statements of a pipeline that goes through the log, under this fence."""
+    def recording(
+        self, checkpoint_ns: str, checkpoint_id: str, *, is_new: bool = False, applies: bool = False
+    ) -> Recording:
+        """Return what takes the statements of a pipeline that goes through the log, under this fence.
+
+        The checkpoint is the one that they write to; `is_new`: that they make; `applies`: that ends a step.
+        """
 
     def reading(self, checkpoint_ns: str) -> None:
         """A graph opened this namespace."""
@@ -83,6 +88,8 @@ class RunFence(Fence):
         """Looks at the checkpoints, by namespace and channels, that the run goes on from; None where it begins."""
         self._is_empty = is_empty
         self._written: set[str] = set()
+        self._own: dict[str, str] = {}
+        """By namespace: the newest checkpoint that this execution has begun to write."""
         self.namespaces: set[str] = set()
         """Namespaces whose graphs write checkpoints."""
         self.sealed_namespaces: set[str] = set()
@@ -121,13 +128,18 @@ class RunFence(Fence):
             self.refuse(checkpoint_ns, channels)
 
     @override
-    def recording(self, checkpoint_ns: str | None) -> Recording:
+    def recording(
+        self, checkpoint_ns: str, checkpoint_id: str, *, is_new: bool = False, applies: bool = False
+    ) -> Recording:
+        if is_new:
+            self._own[checkpoint_ns] = checkpoint_id
         return Recording(
             self._run_id,
             self._epoch,
             self._thread_id,
             applies_input=not self._input_applied,
-            clears_ns=checkpoint_ns if self._clears(checkpoint_ns) else None,
+            clears_ns=checkpoint_ns if applies and self._clears(checkpoint_ns) else None,
+            is_earlier=self._own.get(checkpoint_ns) != checkpoint_id,
         )
 
     @override
@@ -172,7 +184,9 @@ class ThreadFence(Fence):
         pass
 
     @override
-    def recording(self, checkpoint_ns: str | None) -> Recording:
+    def recording(
+        self, checkpoint_ns: str, checkpoint_id: str, *, is_new: bool = False, applies: bool = False
+    ) -> Recording:
         raise NotImplementedError("A thread's own writes go in a pipeline of their own.")
 
     @override
@@ -221,16 +235,16 @@ class FencedSaver(AsyncPostgresSaver):
         checkpoint = {**checkpoint, "channel_values": fit_for_jsonb(checkpoint["channel_values"])}
         # Only the checkpoint of a step applies it: new input leaves a waiting step behind, and the answers of its
         # calls are what shows that they were made.
-        applies = checkpoint_ns if metadata.get("source") == "loop" else None
+        applies = metadata.get("source") == "loop"
         failpoints.hit("checkpoint.before")
         if self._log is None or failpoints.hit("fence"):
-            token = _writing.set(applies)
+            token = _writing.set(checkpoint_ns if applies else None)
             try:
                 written = await super().aput(config, checkpoint, metadata, new_versions)
             finally:
                 _writing.reset(token)
         else:
-            recording = self.fence.recording(applies)
+            recording = self.fence.recording(checkpoint_ns, checkpoint["id"], is_new=True, applies=applies)
             written = RecordingSaver(recording, self.serde).put(config, checkpoint, metadata, new_versions)
             await self._commit(self._log, recording)
         self.fence.written(checkpoint_ns, checkpoint["id"])
@@ -243,14 +257,15 @@ class FencedSaver(AsyncPostgresSaver):
             AgentError: They would come back as something else.
         """
         check_writes(writes, self.serde)
+        onto = config["configurable"]
         failpoints.hit("writes.before")
         if self._log is None or failpoints.hit("fence"):
             await super().aput_writes(config, writes, task_id, task_path)
         else:
-            recording = self.fence.recording(None)
+            recording = self.fence.recording(onto["checkpoint_ns"], onto["checkpoint_id"])
             RecordingSaver(recording, self.serde).put_writes(config, writes, task_id, task_path)
             await self._commit(self._log, recording)
-        self.fence.written(config["configurable"]["checkpoint_ns"], "")
+        self.fence.written(onto["checkpoint_ns"], "")
 
     async def adelete_thread(self, thread_id: str) -> None:
         """Delete a thread's checkpoints under the fence, in a pipeline of its own: the log only writes."""

@@ -101,7 +101,7 @@ class ThreadStates:
             thread = await ThreadRepository(session, Caller.system()).find_any(thread_id, lock=True)
             if thread is not None and thread.status != "busy":
                 thread.values = clean(state.values)[0]
-                thread.status = "interrupted" if state.next else "idle"
+                thread.status = thread.rest_status = "interrupted" if state.next else "idle"
                 thread.interrupts = {}
                 await AskRepository(session, Caller.system(thread.tenant)).drop_open(thread_id)
 

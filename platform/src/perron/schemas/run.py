@@ -11,6 +11,7 @@ from typing_extensions import TypedDict
 StreamMode = Literal["values", "updates", "messages", "messages-tuple", "custom", "debug", "tasks", "checkpoints"]
 IfNotExists = Literal["create", "reject"]
 OnCompletion = Literal["delete", "keep"]
+MultitaskStrategy = Literal["enqueue", "reject", "interrupt", "rollback"]
 
 
 def _as_list(value: Any) -> Any:
@@ -50,7 +51,9 @@ class RunOptions(BaseModel):
     stream_subgraphs: bool = False
     interrupt_before: Literal["*"] | list[str] | None = None
     interrupt_after: Literal["*"] | list[str] | None = None
-    multitask_strategy: Literal["enqueue"] = "enqueue"
+    multitask_strategy: MultitaskStrategy = "enqueue"
+    """About the runs that the thread has in line: wait for them; refuse this one; cancel them; cancel them and
+    take back what they have done."""
     webhook: str | None = Field(None, max_length=2048)
     """A URL that is told when the run has ended."""
     priority: int = Field(0, ge=-5, le=5)

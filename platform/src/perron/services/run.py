@@ -25,15 +25,12 @@ from perron.errors import (
 from perron.ids import WorkerId, new_id, system_assistant_id
 from perron.integrations.run.pauses import Pauses
 from perron.models.assistant import Assistant
-from perron.models.run import ACTIVE, Run, RunFilter
+from perron.models.run import ACTIVE, CancelAction, Run, RunFilter
 from perron.models.thread import Thread
 from perron.plugins.registry import Registry
-from perron.repositories.ask import AskRepository
 from perron.repositories.assistant import AssistantRepository
-from perron.repositories.base import DATABASE_NOW
 from perron.repositories.checkpoint import CheckpointRepository
 from perron.repositories.run import RunRepository
-from perron.repositories.run_event import RunEventRepository
 from perron.repositories.thread import ThreadRepository
 from perron.schemas.run import RunCreate
 from perron.services.answer import Answer
@@ -41,6 +38,7 @@ from perron.services.closing import closed_asks, store_answers, with_resume
 from perron.services.filter import check_filter
 from perron.services.setting import SettingService
 from perron.services.webhook_address import check_webhook
+from perron.services.stopping import stop
 
 _RESERVED = ("thread_id", "run_id", "graph_id", "assistant_id", "checkpoint_id", "checkpoint_ns", "checkpoint_map")
 
@@ -81,7 +79,7 @@ class RunService:
             InvalidInputError: Input or answers are too large, or there is no input to start with; an answer does
                 not fit.
             NotWaitingError: A resume of something that does not wait.
-            ThreadBusyError: A resume while a run is active.
+            ThreadBusyError: A resume while a run is active, or the strategy `reject`.
         """
         insert = await self.prepare(caller, body, answers=answers, worker_id=worker_id)
         # A run that starts here on a thread of its own is one INSERT: nobody else knows of either.
@@ -190,13 +188,24 @@ class RunService:
             async for run in runs.stream(runs.matching(thread_id=thread_id, status=status, graph_id=graph_id)):
                 yield run
 
-    async def cancel(self, caller: Caller, run_id: UUID) -> Run:
+    async def cancel(self, caller: Caller, run_id: UUID, *, action: CancelAction = "interrupt") -> Run | None:
         """Cancel a pending run at once; ask the worker of a running one to stop it.
 
+        `interrupt` keeps what the run has done. `rollback` deletes the run with the checkpoints and events that it
+        wrote, and its thread is as before it; the journal keeps its calls.
+
+        Returns:
+            The run with its asks; None when it was rolled back, and is gone.
+
         Raises:
+            InvalidInputError: There is no such action.
             RunEndedError: It has ended already.
+            RunNotFoundError: There is no such run, or no more.
         """
-        async with self._database.begin() as session:
+        if action not in get_args(CancelAction):
+            raise InvalidInputError(f"A run is cancelled by interrupt or rollback, not {action!r}.")
+
+        async def work(session: Session) -> Run | None:
             runs = RunRepository(session, caller)
             thread_id = (await runs.get(run_id)).thread_id
             thread = await ThreadRepository(session, caller).get(thread_id, lock=True)
@@ -204,24 +213,14 @@ class RunService:
             await session.refresh(run)
             if run.status not in ACTIVE:
                 raise RunEndedError(f"The run {run_id} has ended as {run.status}.", run_id=str(run_id))
-            if run.status == "running":
-                run.cancel_action = "interrupt"
-                return run
-            if run.epoch == 0:  # its answers have reached nobody: they can be given again
-                await AskRepository(session, caller).reopen(run_id)
-            run.status = "interrupted"
-            run.epoch += 1  # one that was given back has events of its last epoch
-            run.finished_at = DATABASE_NOW
+            is_stopped = await stop(session, caller, thread, run, action, schema=self._database.schema)
+            if is_stopped and action == "rollback":
+                return None
             await session.flush()
-            await RunEventRepository(session, caller).insert_last(
-                run_id, run.epoch, [("end", "", {"run_id": str(run_id), "status": run.status})], after_n=0
-            )
-            if await runs.find_head_id(thread_id) is None:
-                thread.status = "interrupted" if thread.interrupts else "idle"
-            else:
-                await runs.ring(thread_id)
-            await session.refresh(run)
-            return run
+            session.expunge(run)
+            return await runs.get_with_asks(run_id)
+
+        return await self._database.run(work)
 
     async def prepare_retry(self, caller: Caller, run_id: UUID) -> RunCreate | None:
         """Return what continues a failed run where it stopped; None for one that is in line or running.
@@ -325,6 +324,8 @@ class RunService:
         checkpoints = CheckpointRepository(session, schema=self._settings.langgraph_schema)
         if body.checkpoint_id and not await checkpoints.has(run.thread_id, body.checkpoint_id):
             raise CheckpointNotFoundError(run.thread_id, body.checkpoint_id)
+        if not is_new and body.multitask_strategy != "enqueue":
+            await self._make_way(session, caller, thread, body)
         is_head = is_new or await runs.find_head_id(thread.thread_id) is None
         if is_head and answers is None and not _says_something(body):
             await _need_state(checkpoints, run)
@@ -352,6 +353,25 @@ class RunService:
             await runs.ring(run.thread_id)
         await store_answers(session, caller, closing, run_id=run.run_id)
         return run
+
+    async def _make_way(self, session: Session, caller: Caller, thread: Thread, body: RunCreate) -> None:
+        """Do with the runs in line what the new run's strategy says; a running one it waits for.
+
+        Raises:
+            ThreadBusyError: The strategy is `reject`, and there are some.
+            CheckpointNotFoundError: It would start from a checkpoint that goes with one of them.
+        """
+        active = await RunRepository(session, caller).lock_active(thread.thread_id)
+        if active and body.multitask_strategy == "reject":
+            raise ThreadBusyError(thread.thread_id)
+        action: CancelAction = "rollback" if body.multitask_strategy == "rollback" else "interrupt"
+        if active and body.checkpoint_id and action == "rollback":
+            checkpoints = CheckpointRepository(session, schema=self._settings.langgraph_schema)
+            run_ids = [run.run_id for run in active]
+            if await checkpoints.has_of_runs(thread.thread_id, body.checkpoint_id, run_ids):
+                raise CheckpointNotFoundError(thread.thread_id, body.checkpoint_id)
+        for run in active:
+            await stop(session, caller, thread, run, action, schema=self._database.schema)
 
     async def _thread(self, session: Session, caller: Caller, body: RunCreate) -> tuple[Thread, bool]:
         """Lock or make the thread of a run; say whether it is new."""

@@ -39,10 +39,11 @@ def mismatch(
 ) -> OpenAsk:
     """Ask whether a write is meant that was made before: here with other arguments, or elsewhere with the same."""
     was = "done" if other.state == "done" else "sent, with an unknown outcome,"
+    where = "run that was rolled back" if other.is_rolled_back else "step that this thread has left behind"
     if is_same:
         question = (
             f"{spec.key} was {was} with the same arguments before: at {_time(other.created_at)}, in the node "
-            f"{other.node!r} (task {other.task_id}), in a step that this thread has left behind."
+            f"{other.node!r} (task {other.task_id}), in a {where}."
         )
     else:
         question = (

@@ -44,7 +44,8 @@ class TaskHistory:
         self._own: list[RecordedCall] = []
         self._of_others: list[RecordedCall] = []
         for row in rows:
-            (self._own if row.task_id == task_id else self._of_others).append(row)
+            is_own = row.task_id == task_id and not row.is_rolled_back
+            (self._own if is_own else self._of_others).append(row)
         self._used: set[tuple[str, str, str]] = set()
 
     def match(self, place: Place, waiting: Sequence[Place]) -> Match:
@@ -76,12 +77,14 @@ class TaskHistory:
     def left_behind(
         self, operation: str, fingerprint: bytes, checkpoints: Mapping[str, str]
     ) -> RecordedCall | None:
-        """Return the same write by another task of the node, in a superstep that was never applied."""
+        """Return the same write by another task of the node, in a superstep that was never applied, or by any task
+        of a run that was rolled back.
+        """
         for row in self._of_others:
             if (
                 row.may_have_acted
                 and (row.operation, row.fingerprint) == (operation, fingerprint)
-                and is_other_superstep(row.checkpoints, checkpoints)
+                and (row.is_rolled_back or is_other_superstep(row.checkpoints, checkpoints))
             ):
                 return row
         return None
