@@ -10,6 +10,7 @@ from langgraph.checkpoint.serde.base import SerializerProtocol
 from langgraph.types import Command, Send
 
 from perron.database.engine import Database
+from perron.errors import CheckpointNotFoundError
 from perron.repositories.checkpoint import CheckpointRepository
 from perron.runtime.claim import ClaimedRun
 
@@ -22,7 +23,16 @@ async def first_input(
     Answers are stored by LangGraph only when their own task ends. So each attempt gets the map again, less the
     answers that tasks have taken already: LangGraph refuses those, and a second `interrupt()` of the same node
     could take the first one's.
+
+    Raises:
+        CheckpointNotFoundError: The one to start from has been rolled back since the run was created.
     """
+    start = run.kwargs.get("checkpoint_id")
+    if start and not run.input_applied:
+        async with database.begin() as session:
+            # LangGraph takes one that is not there for an empty state.
+            if not await CheckpointRepository(session, schema=langgraph_schema).has(run.thread_id, start):
+                raise CheckpointNotFoundError(run.thread_id, start)
     command = run.kwargs.get("command") or {}
     resume = command.get("resume")
     if resume and (run.epoch > 1 or run.input_applied):
