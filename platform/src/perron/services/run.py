@@ -213,8 +213,7 @@ class RunService:
             await session.refresh(run)
             if run.status not in ACTIVE:
                 raise RunEndedError(f"The run {run_id} has ended as {run.status}.", run_id=str(run_id))
-            is_stopped = await stop(session, caller, thread, run, action, schema=self._database.schema)
-            if is_stopped and action == "rollback":
+            if await stop(session, caller, thread, run, action, schema=self._database.schema):
                 return None
             await session.flush()
             session.expunge(run)

@@ -20,20 +20,22 @@ async def stop(
     A running one ends as its worker stops it. A rollback that was asked for once is not taken back.
 
     Returns:
-        Whether it is stopped: interrupted, or gone.
+        Whether the run is gone.
     """
     runs = RunRepository(session, caller)
+    if run.cancel_action == "rollback":
+        action = "rollback"
     if run.status == "running":
-        run.cancel_action = "rollback" if run.cancel_action == "rollback" else action
-        return False
-    if action == "rollback":
+        run.cancel_action = action
+    elif action == "rollback":
         await runs.roll_back(run, schema=schema)
         await session.refresh(thread)
+        return True
     else:
         await _interrupt(session, caller, run)
         if await runs.find_head_id(run.thread_id) is None:
             thread.status = thread.rest_status
-    return True
+    return False
 
 
 async def _interrupt(session: Session, caller: Caller, run: Run) -> None:
