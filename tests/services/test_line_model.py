@@ -12,7 +12,14 @@ from uuid import UUID
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 from langgraph.checkpoint.base.id import uuid6
 from tests.conftest import KEY, State, chain
 from tests.runtime.conftest import Rows
@@ -30,6 +37,16 @@ from perron.schemas.run import MultitaskStrategy, RunCreate
 T = TypeVar("T")
 
 _THREADS = 2
+_FOUND = """
+    SELECT t.thread_id, t.status, t.values, ARRAY (
+        SELECT jsonb_build_array(r.run_id, r.status, r.cancel_action)
+        FROM perron.runs r WHERE r.thread_id = t.thread_id ORDER BY r.seq
+    ) AS runs, ARRAY (
+        SELECT c.checkpoint_id FROM langgraph.checkpoints c WHERE c.thread_id = t.thread_id::text
+    ) AS checkpoints
+    FROM perron.threads t WHERE t.thread_id = ANY (%s)
+"""
+
 threads = st.integers(0, _THREADS - 1)
 places = st.integers(0, 5)
 
@@ -124,6 +141,20 @@ class Lines(RuleBasedStateMachine):
     def wait(self, work: Coroutine[Any, Any, T]) -> T:
         return self.runner.run(work)
 
+    @property
+    def lines(self) -> list[ModelThread]:
+        return [thread for thread in self.threads if thread.active]
+
+    @property
+    def busy(self) -> list[ModelThread]:
+        return [thread for thread in self.threads if thread.running]
+
+    def _running(self, at: int) -> tuple[ModelThread, ModelRun, ClaimedRun]:
+        thread = self.busy[at % len(self.busy)]
+        assert thread.running is not None
+        assert thread.running.claim is not None
+        return thread, thread.running, thread.running.claim
+
     @initialize()
     def make_threads(self) -> None:
         for _ in range(_THREADS):
@@ -164,13 +195,12 @@ class Lines(RuleBasedStateMachine):
             self.wait(cancelling)
             thread.stop(run, action)
 
+    @precondition(lambda self: self.lines)
     @rule(at=threads, place=places)
     def claim(self, at: int, place: int) -> None:
-        """A worker rings for some run of the line; only a head that nobody has is claimed."""
-        active = self.threads[at].active
-        if not active:
-            return
-        run = active[place % len(active)]
+        """A worker looks at some run of the line, often the head; it claims only a head that nobody has."""
+        active = self.lines[at % len(self.lines)].active
+        run = active[max(place - 3, 0) % len(active)]
         claimed = self.wait(self.stage.rows.claim(RunId(run.run_id)))
         if run is active[0] and run.status == "pending":
             assert claimed is not None
@@ -179,49 +209,47 @@ class Lines(RuleBasedStateMachine):
         else:
             assert claimed is None
 
+    @precondition(lambda self: self.busy)
     @rule(at=threads)
     def die(self, at: int) -> None:
         """The worker dies, another one takes over, and what the dead one tries then is refused."""
-        run = self.threads[at].running
-        if run is None or run.claim is None:
-            return
-        before, run.claim = run.claim, self.wait(self.stage.rows.claimed_again(run.claim))
+        _, run, before = self._running(at)
+        run.claim = self.wait(self.stage.rows.claimed_again(before))
         assert run.claim.epoch == before.epoch + 1
         assert not self.wait(self._finish(before, "success"))
 
+    @precondition(lambda self: self.busy)
     @rule(at=threads)
     def step(self, at: int) -> None:
         """The running run writes a checkpoint."""
-        if (run := self.threads[at].running) is None:
-            return
+        thread, run, _ = self._running(at)
         checkpoint_id = str(uuid6())
         self.wait(
             self.stage.sql(
                 "INSERT INTO langgraph.checkpoints (thread_id, checkpoint_id, checkpoint, metadata)"
                 " VALUES (%s, %s, '{}', jsonb_build_object('source', 'loop', 'run_id', %s::text))",
-                str(self.threads[at].thread_id),
+                str(thread.thread_id),
                 checkpoint_id,
                 str(run.run_id),
             )
         )
         run.checkpoints.append(checkpoint_id)
 
+    @precondition(lambda self: self.busy)
     @rule(at=threads)
     def give_back(self, at: int) -> None:
         """The worker drains."""
-        if (run := self.threads[at].running) is None or run.claim is None:
-            return
-        assert self.wait(release(self.stage.rows.database, run.claim))
+        _, run, claim = self._running(at)
+        assert self.wait(release(self.stage.rows.database, claim))
         run.status = "pending"
 
+    @precondition(lambda self: self.busy)
     @rule(at=threads, status=st.sampled_from(["success", "error", "interrupted"]))
     def end(self, at: int, status: str) -> None:
         """The run ends, by itself or as it was told; a rollback is the end of it in any case."""
-        thread = self.threads[at]
-        if (run := thread.running) is None or run.claim is None:
-            return
-        self.wait(self._finish(run.claim, status))
-        assert not self.wait(self._finish(run.claim, "success"))
+        thread, run, claim = self._running(at)
+        assert self.wait(self._finish(claim, status)) == (run.told != "rollback")
+        assert not self.wait(self._finish(claim, "success"))
         if run.told == "rollback":
             thread.roll_back(run)
             return
@@ -235,29 +263,16 @@ class Lines(RuleBasedStateMachine):
 
     @invariant()
     def the_database_is_as_the_model_says(self) -> None:
+        found = self.wait(self.stage.sql(_FOUND, [thread.thread_id for thread in self.threads]))
+        by_id = {row["thread_id"]: row for row in found}
         for thread in self.threads:
-            runs = self.wait(
-                self.stage.sql(
-                    "SELECT run_id, status, cancel_action FROM perron.runs WHERE thread_id = %s ORDER BY seq",
-                    thread.thread_id,
-                )
-            )
-            assert [tuple(run.values()) for run in runs] == [
-                (run.run_id, run.status, run.told) for run in thread.runs
-            ]
-            assert [run.status for run in thread.active[1:]] == ["pending"] * len(thread.active[1:])
-            [row] = self.wait(
-                self.stage.sql("SELECT status, values FROM perron.threads WHERE thread_id = %s", thread.thread_id)
-            )
-            assert row == {"status": "busy" if thread.active else thread.rest, "values": thread.values}
-            found = self.wait(
-                self.stage.sql(
-                    "SELECT checkpoint_id FROM langgraph.checkpoints WHERE thread_id = %s ORDER BY checkpoint_id",
-                    str(thread.thread_id),
-                )
-            )
-            kept = [checkpoint_id for run in thread.runs for checkpoint_id in run.checkpoints]
-            assert [row["checkpoint_id"] for row in found] == sorted(kept)
+            row = by_id[thread.thread_id]
+            assert row["runs"] == [[str(run.run_id), run.status, run.told] for run in thread.runs]
+            assert {run.status for run in thread.active[1:]} <= {"pending"}
+            assert row["status"] == ("busy" if thread.active else thread.rest)
+            assert row["values"] == thread.values
+            kept = {checkpoint_id for run in thread.runs for checkpoint_id in run.checkpoints}
+            assert set(row["checkpoints"]) == kept
 
 
 def test_lines_do_what_the_model_says(database_url: str, tmp_path: Path) -> None:
@@ -267,7 +282,7 @@ def test_lines_do_what_the_model_says(database_url: str, tmp_path: Path) -> None
             run_state_machine_as_test(
                 lambda: Lines(runner, stage),  # type: ignore[arg-type]  # any callable that makes one
                 settings=settings(
-                    max_examples=25,
+                    max_examples=20,
                     stateful_step_count=40,
                     deadline=None,
                     derandomize=True,
