@@ -10,7 +10,7 @@ from typing import Any, TypeVar, get_args
 from uuid import UUID
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -287,6 +287,7 @@ def test_lines_do_what_the_model_says(database_url: str, tmp_path: Path) -> None
                     deadline=None,
                     derandomize=True,
                     database=None,
+                    phases=[Phase.generate],  # a failure is told at once: to shrink it takes minutes
                     suppress_health_check=list(HealthCheck),
                 ),
             )
