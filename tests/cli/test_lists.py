@@ -165,11 +165,14 @@ def test_asks_are_named_by_their_end(cli: CommandLine) -> None:
 def test_a_run_that_ended_is_not_cancelled(cli: CommandLine) -> None:
     run = cli("run", "echo", "-i", TEXT, "--json").json["run_id"]
 
-    cancelled = cli("runs", "cancel", run)
+    cancelled = cli("runs", "cancel", run, "--action", "rollback")
+    mistaken = cli("runs", "cancel", run, "--action", "drop")
     unknown = cli("runs", "cancel", str(uuid4()))
 
     assert cancelled.code == 1
     assert "has ended as success" in cancelled.err
+    assert mistaken.code == 2
+    assert "--action takes interrupt or rollback, not 'drop'" in mistaken.err
     assert unknown.code == 2
     assert "`perron runs list`" in unknown.err
 

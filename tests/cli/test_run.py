@@ -174,6 +174,7 @@ def test_an_answer_that_does_not_fit_is_refused(cli: CommandLine, arguments: lis
         (["echo", "-i", TEXT, "--thread", "abc"], "'abc' is no thread id"),
         (["echo", "-i", TEXT, "--inptu", "x"], "--inptu"),
         (["echo", "-i", TEXT, "--if-not-exists", "crate"], "takes create or reject, not 'crate'"),
+        (["echo", "-i", TEXT, "--multitask-strategy", "drop"], "interrupt or rollback, not 'drop'"),
         (["echo", "-i", '{"text": "x", "anwser": 1}'], "has the unknown field 'anwser'. Did you mean 'answer'?"),
         (["echo"], "The agent 'echo' starts a thread with an input, and there is none: give --input"),
     ],

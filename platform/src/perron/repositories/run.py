@@ -35,10 +35,13 @@ from perron.repositories.pause import is_held
 from perron.repositories.worker import lives
 
 FINISH = """
-    SELECT is_followed, CASE WHEN is_followed THEN {schema}.ring(%(thread_id)s)::text END
+    SELECT is_followed, CASE WHEN is_followed IS NOT FALSE THEN {schema}.ring(%(thread_id)s)::text END
     FROM (SELECT {schema}.finish_run(%(run_id)s, %(epoch)s, %(ending)s) AS is_followed OFFSET 0) AS finished
 """
-"""End a run, `ending` as JSON text, and ring for the next one, on a psycopg connection of the runtime's."""
+"""End a run, `ending` as JSON text, and ring for the next one, on a psycopg connection of the runtime's.
+
+`is_followed` is null where the run is not this epoch's any more, or was rolled back instead: a next one may be there.
+"""
 
 
 class RunRepository(BaseRepository[Run]):

@@ -213,9 +213,11 @@ class RunService:
             await session.refresh(run)
             if run.status not in ACTIVE:
                 raise RunEndedError(f"The run {run_id} has ended as {run.status}.", run_id=str(run_id))
-            if await stop(session, caller, thread, run, action, schema=self._database.schema):
-                return None
+            is_gone = await stop(session, caller, thread, run, action, schema=self._database.schema)
             await session.flush()
+            await runs.ring(thread_id)
+            if is_gone:
+                return None
             session.expunge(run)
             return await runs.get_with_asks(run_id)
 
