@@ -347,5 +347,7 @@ async def test_a_cancel_of_a_parked_run_ends_it(deployment: Deployment) -> None:
     run_id = await worker.submit("agent", {"text": "hi"})
     await is_parked(deployment, run_id)
 
-    assert (await worker.cancel(run_id)).status == "interrupted"
-    assert said == []
+    cancelled = await worker.cancel(run_id)
+
+    assert cancelled is not None
+    assert (cancelled.status, said) == ("interrupted", [])

@@ -28,9 +28,8 @@ _WRITE = """
 def upgrade() -> None:
     op.execute("SET LOCAL lock_timeout = '5s'")
     schema, langgraph = quoted_schemas()
-    op.add_column(
-        "threads", sa.Column("rest_status", sa.Text(), nullable=False, server_default="idle"), schema="perron"
-    )
+    # In SQL: of a column that is added, Alembic does not translate the schema's name.
+    op.execute(f"ALTER TABLE {schema}.threads ADD COLUMN rest_status text NOT NULL DEFAULT 'idle'")
     op.execute(f"""
         UPDATE {schema}.threads SET rest_status = CASE
             WHEN status <> 'busy' THEN status
@@ -86,7 +85,7 @@ def downgrade() -> None:
         import_module(f"perron_migrations.versions.{before}").upgrade()
     op.drop_table("kept_seals", schema="perron")
     op.drop_table("replaced_writes", schema="perron")
-    op.drop_column("threads", "rest_status", schema="perron")
+    op.execute(f"ALTER TABLE {schema}.threads DROP COLUMN rest_status")
 
 
 def _put_checkpoints(schema: str, langgraph: str) -> None:

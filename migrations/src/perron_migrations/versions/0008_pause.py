@@ -5,6 +5,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
+from perron_migrations.schemas import quoted_schemas
+
 revision = "0008"
 down_revision = "0007"
 branch_labels = None
@@ -28,10 +30,12 @@ def upgrade() -> None:
         sa.UniqueConstraint("tenant", "kind", "name", name="uq_pauses_tenant_kind_name"),
         schema="perron",
     )
-    op.add_column("runs", sa.Column("parked_by", sa.Uuid(), nullable=True), schema="perron")
+    schema, _ = quoted_schemas()
+    op.execute(f"ALTER TABLE {schema}.runs ADD COLUMN parked_by uuid")
 
 
 def downgrade() -> None:
     op.execute("SET LOCAL lock_timeout = '5s'")
-    op.drop_column("runs", "parked_by", schema="perron")
+    schema, _ = quoted_schemas()
+    op.execute(f"ALTER TABLE {schema}.runs DROP COLUMN parked_by")
     op.drop_table("pauses", schema="perron")

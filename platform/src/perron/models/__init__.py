@@ -13,8 +13,8 @@ from perron.models.run import Run
 from perron.models.run_event import RunEvent
 from perron.models.setting import Setting, SettingChange
 from perron.models.thread import Thread
-from perron.models.webhook_delivery import WebhookDelivery
 from perron.models.undo import KeptSeal, ReplacedWrite
+from perron.models.webhook_delivery import WebhookDelivery
 from perron.models.worker import Worker
 
 __all__ = [
@@ -28,8 +28,8 @@ __all__ = [
     "CallAttempt",
     "Connection",
     "Cron",
-    "Pause",
     "KeptSeal",
+    "Pause",
     "Plugin",
     "ReplacedWrite",
     "Run",

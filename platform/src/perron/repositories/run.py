@@ -40,7 +40,7 @@ FINISH = """
 """
 """End a run, `ending` as JSON text, and ring for the next one, on a psycopg connection of the runtime's.
 
-`is_followed` is null where the run is not this epoch's any more, or was rolled back instead: a next one may be there.
+`is_followed` is null where the run is not this epoch's any more, or was rolled back: there may be a next one.
 """
 
 

@@ -37,8 +37,8 @@ from perron.services.answer import Answer
 from perron.services.closing import closed_asks, store_answers, with_resume
 from perron.services.filter import check_filter
 from perron.services.setting import SettingService
-from perron.services.webhook_address import check_webhook
 from perron.services.stopping import stop
+from perron.services.webhook_address import check_webhook
 
 _RESERVED = ("thread_id", "run_id", "graph_id", "assistant_id", "checkpoint_id", "checkpoint_ns", "checkpoint_map")
 
