@@ -15,6 +15,7 @@ from perron.caller import Caller
 from perron.core.platform import Platform
 from perron.models.cron import Cron
 from perron.models.run import Run
+from perron.plugins.agent import Agent
 from perron.schemas.cron import CronCreate
 from perron.services.cron_firing import CronFiring
 
@@ -27,6 +28,16 @@ def greet(state: State) -> State:
 
 def ask(state: State) -> State:
     return {"text": str(interrupt("who?"))}
+
+
+async def pass_a_minute(deployment: Deployment) -> None:
+    await deployment.sql("UPDATE perron.threads SET state_updated_at = state_updated_at - interval '1 minute'")
+
+
+async def take_away(deployment: Deployment, platform: Platform) -> None:
+    while await deployment.sql("SELECT 1 FROM perron.threads"):
+        await pass_a_minute(deployment)
+        await platform.threads.delete_temporary()
 
 
 def firing(platform: Platform) -> CronFiring:
@@ -124,6 +135,7 @@ async def test_the_run_and_the_next_date_are_one_transaction(clockwork: Clockwor
     await firing(clockwork.platform).fire_due()
 
     assert await clockwork.runs(cron) == []
+    assert "It broke (IntegrityError)" in str((await clockwork.get(cron)).error)
 
 
 async def test_after_its_end_a_cron_creates_nothing(clockwork: Clockwork) -> None:
@@ -250,8 +262,7 @@ async def test_an_open_platform_fires_crons_and_takes_their_threads_away(deploym
     platform = await deployment.open(chain(tell))
     async with asyncio.timeout(20):
         await done.wait()
-        while await deployment.sql("SELECT 1 FROM perron.threads"):
-            await platform.threads.delete_temporary()
+        await take_away(deployment, platform)
 
     assert await deployment.sql("SELECT 1 FROM langgraph.checkpoints") == []
     assert await deployment.sql("SELECT 1 FROM perron.run_events") == []
@@ -263,7 +274,8 @@ async def test_what_becomes_of_a_runs_own_thread(deployment: Deployment, on_run_
     cron = await clockwork.make(on_run_completed=on_run_completed)
     await clockwork.make_due(cron)
     await firing(clockwork.platform).fire_due()
-    assert not await clockwork.platform.threads.delete_temporary()
+    await pass_a_minute(deployment)
+    await clockwork.platform.threads.delete_temporary()
     [run] = await clockwork.runs(cron)  # not begun: its thread is needed
 
     await clockwork.platform.cancel(run.run_id)
@@ -276,11 +288,34 @@ async def test_a_temporary_thread_that_waits_for_a_person_stays(deployment: Depl
     platform = await deployment.open(chain(ask))
     run = await platform.run("agent", {"text": ""}, on_completion="delete")
 
+    await pass_a_minute(deployment)
     await platform.threads.delete_temporary()
     assert (await platform.threads.get(platform.caller, run.thread_id)).status == "interrupted"
 
     [waiting] = run.waiting
     await waiting.respond("ann")
+    await platform.threads.delete_temporary()
+    assert await platform.threads.get(platform.caller, run.thread_id)  # whoever waits for the end can read it
     async with asyncio.timeout(20):
-        while await deployment.sql("SELECT 1 FROM perron.threads"):
-            await platform.threads.delete_temporary()
+        await take_away(deployment, platform)
+
+
+async def test_a_graph_that_cannot_be_built_now_fails_its_run_and_not_the_cron(deployment: Deployment) -> None:
+    is_broken = False
+
+    def build() -> Any:
+        if is_broken:
+            raise RuntimeError("no connection")
+        return chain(greet).build
+
+    maker = await deployment.open(Agent("agent", build), worker=False)
+    clockwork = Clockwork(deployment, maker)
+    cron = await clockwork.make()
+    await clockwork.make_due(cron)
+    is_broken = True
+    other = await deployment.open(Agent("agent", build), worker=False)
+
+    await firing(other).fire_due()
+
+    assert len(await clockwork.runs(cron)) == 1
+    assert (await clockwork.get(cron)).enabled

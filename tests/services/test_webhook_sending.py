@@ -289,7 +289,9 @@ async def test_the_deletion_of_a_thread_leaves_what_is_to_be_told(
 ) -> None:
     platform = await open_platform(deployment)
     await platform.run("agent", {"text": "ann"}, webhook=receiver.url, on_completion="delete")
+    await deployment.sql("UPDATE perron.threads SET state_updated_at = now() - interval '1 minute'")
     await platform.threads.delete_temporary()
+    assert await deployment.sql("SELECT 1 FROM perron.threads") == []
 
     await sending(platform).deliver_due()
 

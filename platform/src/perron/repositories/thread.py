@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import delete, exists, select, update
+from sqlalchemy import delete, exists, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from perron.errors import ThreadNotFoundError
@@ -63,12 +63,17 @@ class ThreadRepository(BaseRepository[Thread]):
             update(Thread).where(Thread.thread_id == thread_id, *self.visible()).values(owner=to)
         )
 
-    async def take_temporary(self, *, limit: int) -> Sequence[UUID]:
-        """Lock temporary threads, whoever's they are, in which nothing is in line and nothing waits."""
+    async def take_temporary(self, *, idle_for: timedelta, limit: int) -> Sequence[UUID]:
+        """Lock temporary threads, whoever's they are, in which nothing is in line or waits for so long."""
         has_active = exists().where(Run.thread_id == Thread.thread_id, Run.status.in_(ACTIVE))
         query = (
             select(Thread.thread_id)
-            .where(Thread.is_temporary, Thread.status.in_(("idle", "error")), ~has_active)
+            .where(
+                Thread.is_temporary,
+                Thread.status.in_(("idle", "error")),
+                Thread.state_updated_at <= func.clock_timestamp() - idle_for,
+                ~has_active,
+            )
             .limit(limit)
             .with_for_update(skip_locked=True)
         )

@@ -39,10 +39,11 @@ class WebhookDeliveryRepository(BaseRepository[WebhookDelivery]):
             .order_by(WebhookDelivery.due_at)
             .limit(limit)
             .with_for_update(skip_locked=True)
+            .cte("due")  # read once: a subquery may be read again for each row, and take more than the limit
         )
         statement = (
             update(WebhookDelivery)
-            .where(WebhookDelivery.delivery_id.in_(due.scalar_subquery()))
+            .where(WebhookDelivery.delivery_id.in_(select(due.c.delivery_id)))
             .values(attempts=WebhookDelivery.attempts + 1, due_at=func.clock_timestamp() + lease)
             .returning(WebhookDelivery)
             .execution_options(synchronize_session=False)

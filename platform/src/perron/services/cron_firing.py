@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from datetime import timedelta
 
 import structlog
@@ -10,7 +11,8 @@ from pydantic import ValidationError
 
 from perron.caller import Caller
 from perron.database.engine import Database, Session
-from perron.errors import ConflictError, DatabaseUnavailableError, InvalidInputError, PerronError
+from perron.database.outage import is_outage, is_passing
+from perron.errors import AgentError, ConflictError, DatabaseUnavailableError, InvalidInputError, PerronError
 from perron.models.cron import Cron
 from perron.models.run import Run
 from perron.plugins.registry import Registry
@@ -60,10 +62,12 @@ class CronFiring:
     async def _guarded(self, cron: Cron, work: Callable[[Cron], Awaitable[None]]) -> None:
         try:
             await work(cron)
-        except DatabaseUnavailableError:
-            raise
-        except Exception:  # the door: a cron that breaks something is not in the way of the others
+        except Exception as exc:  # the door: a cron that breaks something is not in the way of the others
+            if is_outage(exc):
+                raise
             log.exception("cron_failed", cron_id=str(cron.cron_id))
+            if not is_passing(exc):
+                await self._disable(cron, f"It broke ({type(exc).__name__}): the worker's log says where.")
 
     async def _fire(self, cron: Cron) -> None:
         try:
@@ -102,7 +106,8 @@ class CronFiring:
             raise as_invalid_input(exc) from None
         registered = self._registry.agents.get(cron.graph_id)
         if registered is not None and registered.agent is not None:
-            await check_input(registered.agent, body.input)
+            with suppress(AgentError):  # a graph that cannot be built now fails the run, and not all to come
+                await check_input(registered.agent, body.input)
         return await self._runs.prepare(Caller(principal=cron.owner, tenant=cron.tenant), body)
 
     async def _disable(self, cron: Cron, error: str) -> None:

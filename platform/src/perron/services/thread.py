@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Any, get_args
 from uuid import UUID
 
@@ -22,6 +23,8 @@ from perron.repositories.thread import ThreadRepository
 from perron.services.filter import check_filter
 
 _BATCH = 100
+_READING = timedelta(minutes=1)
+"""How long those who wait for the end of a run have to read it, before its temporary thread goes."""
 
 
 class ThreadService:
@@ -97,13 +100,13 @@ class ThreadService:
             return thread
 
     async def delete_temporary(self) -> bool:
-        """Delete temporary threads of all tenants whose run has ended; say whether there may be more.
+        """Delete temporary threads of all tenants a minute after their run; say whether there may be more.
 
         One that waits for a person stays until it has been answered, and has run on.
         """
         async with self._database.begin() as session:
             threads = ThreadRepository(session, Caller.system())
-            thread_ids = await threads.take_temporary(limit=_BATCH)
+            thread_ids = await threads.take_temporary(idle_for=_READING, limit=_BATCH)
             if thread_ids:
                 await CheckpointRepository(session, schema=self._settings.langgraph_schema).delete(thread_ids)
                 await RunEventRepository(session, Caller.system()).delete_of(thread_ids)
