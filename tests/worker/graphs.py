@@ -3,32 +3,36 @@
 from __future__ import annotations
 
 import asyncio
+import operator
 import os
 import time
 from pathlib import Path
+from typing import Annotated
 
 from langgraph.graph import END, START, StateGraph
 from typing_extensions import TypedDict
 
 
 class Work(TypedDict, total=False):
-    """A name; where the nodes write, and what the first one waits for."""
+    """A name; where the nodes write, what the first one waits for, and what has been applied to the state."""
 
     name: str
     ledger: str
     gate: str
+    applied: Annotated[list[str], operator.add]
 
 
 async def first(state: Work) -> Work:
     _write(state, "first")
     if gate := state.get("gate"):
         await asyncio.to_thread(_wait_for, Path(gate))
-    return {}
+    return {"applied": [f"{state['name']} first"]}
 
 
 async def second(state: Work) -> Work:
+    await asyncio.sleep(0.05)  # long enough to be killed in
     _write(state, "second")
-    return {}
+    return {"applied": [f"{state['name']} second"]}
 
 
 def _wait_for(gate: Path) -> None:

@@ -3,127 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import os
 import signal
 import socket
-import sys
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
-from uuid import UUID
 
-import httpx
 import pytest
-from tests.conftest import KEY
+from tests.worker.hall import Hall, open_hall, until
 
-from perron.core.platform import Platform
 from perron.errors import WorkerNotFoundError
-
-CONFIG = Path(__file__).with_name("langgraph.json")
-PERRON = Path(sys.executable).with_name("perron")
-
-
-async def until(is_so: Callable[[], Awaitable[bool]]) -> None:
-    async with asyncio.timeout(40):
-        while not await is_so():  # noqa: ASYNC110  # another process does it
-            await asyncio.sleep(0.02)
-
-
-class WorkerProcess:
-    """A `perron worker`, and the address at which it tells of its health."""
-
-    def __init__(self, process: asyncio.subprocess.Process, log: Path) -> None:
-        self.process = process
-        self.log = log
-        self._port = 0
-
-    @property
-    def pid(self) -> int:
-        return self.process.pid
-
-    def lines(self) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in self.log.read_text().splitlines() if line.startswith("{")]
-
-    async def get(self, path: str) -> httpx.Response:
-        async with httpx.AsyncClient() as client:
-            return await client.get(f"http://127.0.0.1:{self._port}{path}")
-
-    async def is_ready(self) -> bool:
-        assert self.process.returncode is None, self.log.read_text()
-        for line in self.lines():
-            if line["event"] == "health_served":
-                self._port = line["port"]
-        return bool(self._port) and (await self.get("/ready")).status_code == 200
-
-    async def ended(self) -> int:
-        async with asyncio.timeout(40):
-            return await self.process.wait()
-
-
-class Hall:
-    """A database, the processes that work on it, and a platform that only puts runs in line."""
-
-    def __init__(self, url: str, directory: Path, platform: Platform) -> None:
-        self.ledger = directory / "ledger"
-        self.gate = directory / "gate"
-        self.platform = platform
-        self._url = url
-        self._directory = directory
-        self._workers: list[WorkerProcess] = []
-
-    async def start(self, *options: str, **settings: str) -> WorkerProcess:
-        log = self._directory / f"{len(self._workers)}.log"
-        environment = {
-            **os.environ,
-            "PERRON_DATABASE_URL": self._url,
-            "PERRON_KEY": KEY,
-            "PERRON_LANGGRAPH_JSON": str(CONFIG),
-            "PERRON_PLUGINS": "none",
-            "PERRON_LOG_JSON": "true",
-            "PERRON_LEASE_S": "1",
-            "PERRON_POLL_S": "0.2",
-            **{f"PERRON_{name.upper()}": value for name, value in settings.items()},
-        }
-        with log.open("wb") as err:
-            process = await asyncio.create_subprocess_exec(
-                PERRON, "worker", *options, env=environment, stderr=err, stdin=asyncio.subprocess.DEVNULL
-            )
-        worker = WorkerProcess(process, log)
-        self._workers.append(worker)
-        return worker
-
-    async def start_ready(self, *options: str, **settings: str) -> WorkerProcess:
-        worker = await self.start("--health", "0", *options, **settings)
-        await until(worker.is_ready)
-        return worker
-
-    async def submit(self, name: str, *, is_gated: bool = False) -> UUID:
-        given = {"name": name, "ledger": str(self.ledger), "gate": str(self.gate) if is_gated else ""}
-        return await self.platform.submit("work", given)
-
-    async def is_written(self, node: str) -> bool:
-        return node in self.written()
-
-    def written(self) -> Counter[str]:
-        lines = self.ledger.read_text().splitlines() if self.ledger.exists() else []
-        return Counter(" ".join(line.split()[:2]) for line in lines)
-
-    async def close(self) -> None:
-        for worker in self._workers:
-            if worker.process.returncode is None:
-                worker.process.kill()
-                await worker.process.wait()
 
 
 @pytest.fixture
 async def hall(database_url: str, tmp_path: Path) -> AsyncIterator[Hall]:
-    settings: dict[str, Any] = {"database_url": database_url, "plugins": "none", "key": KEY, "home": tmp_path}
-    async with Platform.open(worker=False, langgraph_json=CONFIG, poll_s=0.05, **settings) as platform:
-        hall = Hall(database_url, tmp_path, platform)
+    async with open_hall(database_url, tmp_path) as hall:
         yield hall
-        await hall.close()
 
 
 async def test_two_workers_do_what_others_have_put_in_line_each_thing_once(hall: Hall) -> None:
