@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
+import sys
 import threading
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
 from types import FrameType
 from typing import TypeVar
 
@@ -42,11 +43,16 @@ def run_async(main: Callable[[], Awaitable[T]]) -> T:
     try:
         with _stopping_on_signals(cancel):
             return asyncio.run(stoppable())
-    except (asyncio.CancelledError, KeyboardInterrupt):
+    except asyncio.CancelledError:
         raise SystemExit(INTERRUPTED) from None
+    except KeyboardInterrupt:
+        # Not by Python's own way out: what was cut off in the middle, in threads and greenlets, can crash it.
+        with contextlib.suppress(OSError):
+            sys.stdout.flush()
+        os._exit(INTERRUPTED)
 
 
-@contextmanager
+@contextlib.contextmanager
 def _stopping_on_signals(cancel: list[Callable[[], object]]) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():  # signals are its alone
         yield

@@ -100,13 +100,13 @@ def run(
 
 async def finished(platform: Platform, run_id: UUID, *, is_streaming: bool, as_json: bool) -> RunResult:
     """Wait for the end of a run, printing its events when they are wanted."""
-    created = await platform.runs.get(platform.caller, run_id)
-    pauses = await platform.pauses.list(platform.caller)
-    if (pause := holding(created, pauses)) is not None:
-        note(f"The run waits in line: {pause.subject} is paused ({pause.reason}). See `{unpause_command(pause)}`.")
-    elif created.status == "pending":
-        note("Waiting in line: the thread's earlier run has to end first, or be taken over from a dead worker.")
-    try:
+    try:  # from the first moment: whoever stops this has to know where the run is
+        created = await platform.runs.get(platform.caller, run_id)
+        pauses = await platform.pauses.list(platform.caller)
+        if (pause := holding(created, pauses)) is not None:
+            note(f"The run waits: {pause.subject} is paused ({pause.reason}). See `{unpause_command(pause)}`.")
+        elif created.status == "pending":
+            note("Waiting in line: the thread's earlier run has to end first, or be taken over from a dead one.")
         if is_streaming:
             await print_events(platform.follow(run_id), as_json=as_json)
             return await platform.join(run_id)
