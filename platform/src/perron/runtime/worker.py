@@ -138,20 +138,10 @@ class Worker:
         while self._room <= 0 and not self._is_draining:
             self._freed.clear()
             await self._freed.wait()
-        with self.room() as worker_id:
-            if worker_id is None:
-                return False
-            run = await claim(
-                self._shared.database,
-                run_id,
-                thread_id,
-                worker_id=worker_id,
-                langgraph_schema=self._shared.settings.langgraph_schema,
-                rescues=False,
-            )
-            if run is not None:
-                self.execute(run)
-            return True
+        if self.worker_id is None:
+            return False
+        await self._claim(run_id, thread_id, rescues=False)
+        return True
 
     async def start(self) -> None:
         """Register, begin to beat, and look for work."""
@@ -340,20 +330,27 @@ class Worker:
                 agents=self._agents(), limit=room, rescues=rescues
             )
         for run_id, thread_id in due:
-            if self.worker_id is None or self._room <= 0:
+            run = await self._claim(RunId(run_id), ThreadId(thread_id), rescues=rescues)
+            if run is not None and run.is_takeover:
+                self.nudge()
                 return
+
+    async def _claim(self, run_id: RunId, thread_id: ThreadId, *, rescues: bool) -> ClaimedRun | None:
+        """Claim a run and start it, if there is room and it is to be had."""
+        with self.room() as worker_id:
+            if worker_id is None:
+                return None
             run = await claim(
                 self._shared.database,
-                RunId(run_id),
-                ThreadId(thread_id),
-                worker_id=self.worker_id,
+                run_id,
+                thread_id,
+                worker_id=worker_id,
                 langgraph_schema=self._shared.settings.langgraph_schema,
+                rescues=rescues,
             )
             if run is not None:
                 self.execute(run)
-                if run.is_takeover:
-                    self.nudge()
-                    return
+            return run
 
     async def _make_partitions(self) -> None:
         """Once a day: see that the events of the next weeks have their partitions."""
