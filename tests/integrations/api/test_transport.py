@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 import pytest
 
 from perron.errors import LeaseLostError
-from perron.integrations.api import transport
 from perron.integrations.api.transport import HttpClient, HttpClients, Request, is_http_error
 from perron.integrations.exchange import UNREADABLE, Exchange, NoAnswer, NotSent
 
@@ -135,7 +134,7 @@ async def test_the_last_word_is_asked_on_a_reused_connection_too(client: HttpCli
 async def test_an_answer_that_is_too_large_keeps_its_status(
     client: HttpClient, wire: Wire, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(transport, "ANSWER_BYTES", 1_000_000)
+    monkeypatch.setattr(client, "_answer_bytes", 1_000_000)
     wire.reply_raw(b"x" * 1_000_001, 201)
 
     exchange = await send(client, Request("POST", wire.url))
@@ -147,7 +146,7 @@ async def test_an_answer_that_is_too_large_keeps_its_status(
 async def test_compression_is_undone_and_counts_unpacked(
     client: HttpClient, wire: Wire, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(transport, "ANSWER_BYTES", 1_000_000)
+    monkeypatch.setattr(client, "_answer_bytes", 1_000_000)
     wire.reply_raw(gzip.compress(b'{"id": 1}'), content_encoding="gzip")
     wire.reply_raw(gzip.compress(b"x" * 1_000_001), content_encoding="gzip")
     wire.reply_raw(b"not gzip", content_encoding="gzip")

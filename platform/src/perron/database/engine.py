@@ -180,11 +180,12 @@ async def connect_asyncpg(
     """
     dialect = PGDialect_asyncpg()  # type: ignore[no-untyped-call]
     _, arguments = dialect.create_connect_args(make_url(url.asyncpg))  # type: ignore[no-untyped-call]
-    return await _connect(
-        url,
-        {**arguments, "server_settings": {"application_name": application_name}, "timeout": timeout_s},
-        timeout_s=timeout_s,
-    )
+    options = {
+        "server_settings": {"application_name": application_name},
+        "timeout": timeout_s,
+        "command_timeout": ANSWER_S,
+    }
+    return await _connect(url, {**arguments, **options}, timeout_s=timeout_s)
 
 
 async def _connect(

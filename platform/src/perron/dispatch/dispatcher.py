@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -26,6 +27,7 @@ _LOOK_S = 5.0
 """Bells are looked for this often besides: a notification may be lost with its connection."""
 _AGAIN_S = 0.5
 _BATCH = 10
+_STOP_S = 5.0
 
 
 class Dispatcher:
@@ -68,12 +70,15 @@ class Dispatcher:
 
     async def stop(self) -> None:
         """Hear no more; bells that wait for room here go back."""
+        if self._task is None:
+            return
         if self._manager is not None:
             self._manager.shutdown.set()
-            await self._has_stopped.wait()
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait([self._task])
+            with suppress(TimeoutError):  # of a database that does not answer nobody has to know
+                async with asyncio.timeout(_STOP_S):
+                    await self._has_stopped.wait()
+        self._task.cancel()
+        await asyncio.wait([self._task], timeout=_STOP_S)
 
     async def _listen(self, connection: asyncpg.Connection[Any]) -> None:
         queries = queries_on(connection, self._queue_schema)
