@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import selectors
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -15,7 +14,7 @@ from typing_extensions import override
 
 from perron.database.engine import ANSWER_S
 from perron.database.outage import unavailable
-from perron.database.silence import cut
+from perron.database.silence import cut, has_word
 from perron.database.url import DatabaseUrl
 
 _BACKOFF_S = 3.0
@@ -50,7 +49,7 @@ class CheckpointPool(AsyncConnectionPool[AsyncConnection[DictRow]]):
         """
         while True:
             connection = await super().getconn(timeout)
-            if not _has_word(connection):
+            if not has_word(connection.fileno()):
                 return connection
             await connection.close()
             await self.putconn(connection)
@@ -116,14 +115,6 @@ async def open_checkpoint_pool(
         await pool.close()
         raise unavailable(url, exc, timeout_s=connect_timeout_s) from exc
     return pool
-
-
-def _has_word(connection: AsyncConnection[DictRow]) -> bool:
-    # An idle connection has nothing to read; one that has was told goodbye by the server. A look at the socket
-    # costs microseconds where a question to the server costs a round trip at every checkout, and may hang.
-    with selectors.DefaultSelector() as selector:
-        selector.register(connection.fileno(), selectors.EVENT_READ)
-        return bool(selector.select(0))
 
 
 async def _begin_anew(pool: AsyncConnectionPool[Any]) -> None:

@@ -16,6 +16,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 from perron import clock
 from perron.database.encoding import dumps, loads
 from perron.database.outage import DEADLOCK, is_outage, sqlstate, unavailable
+from perron.database.silence import has_word
 from perron.database.url import DatabaseUrl
 from perron.errors import DatabaseUnavailableError
 
@@ -156,9 +157,10 @@ class Database:
         await self.engine.dispose()
 
     def _check_idle(self, connection: Any, record: ConnectionPoolEntry, _: object) -> None:
-        # SQLAlchemy replaces a connection that is refused here. asyncpg hears of a server's goodbye at once; only
-        # one that was idle for long may have been forgotten on the way without a word.
-        if record.driver_connection.is_closed():  # type: ignore[union-attr]  # asyncpg's
+        # SQLAlchemy replaces a connection that is refused here. Only one that was idle for long may have been
+        # forgotten on the way without a goodbye.
+        driver: Any = record.driver_connection
+        if driver.is_closed() or has_word(driver._transport.get_extra_info("socket").fileno()):  # noqa: SLF001
             raise DisconnectionError("The server has closed the connection.")
         if clock.boot_s() - record.info.get(_USED_AT, clock.boot_s()) > _IDLE_S:
             try:
