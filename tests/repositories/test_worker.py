@@ -44,17 +44,6 @@ async def test_each_worker_lives_by_its_own_lease(database: Database) -> None:
     assert liveness == {patient: True, hasty: False}
 
 
-async def test_only_the_dead_are_buried(database: Database) -> None:
-    live, dead = await make_worker(database, beat_age_s=0), await make_worker(database, beat_age_s=60)
-
-    async with database.begin() as session:
-        workers = WorkerRepository(session, Caller.system())
-        assert await workers.bury(dead)
-        assert await workers.bury(dead)
-        assert not await workers.bury(live)
-        assert [worker.worker_id for worker in await workers.get_all()] == [live]
-
-
 async def test_only_connections_that_hold_rows_are_ended(database: Database, database_url: str) -> None:
     worker_id = await make_worker(database, beat_age_s=60)
     name = f"perron {process_of(worker_id)}"

@@ -72,7 +72,7 @@ class Rows:
         run = await self.get_run(run_id)
         worker_id = worker_id or await self.make_worker()
         thread_id = ThreadId(run.thread_id)
-        return await claim(self.database, run_id, thread_id, worker_id=worker_id, langgraph_schema="langgraph")
+        return await claim(self.database, run_id, thread_id, worker_id=worker_id)
 
     async def claimed(self, **columns: Any) -> ClaimedRun:
         """Make a run and claim it."""

@@ -204,7 +204,5 @@ async def test_a_run_that_is_gone_is_not_claimed(rows: Rows) -> None:
     async with rows.database.begin() as session:
         await RunRepository(session, Caller.system()).delete(run.run_id)
 
-    gone = await claim(
-        rows.database, run.run_id, ThreadId(run.thread_id), worker_id=run.worker_id, langgraph_schema="langgraph"
-    )
+    gone = await claim(rows.database, run.run_id, ThreadId(run.thread_id), worker_id=run.worker_id)
     assert gone is None

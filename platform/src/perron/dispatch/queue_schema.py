@@ -1,4 +1,4 @@
-"""PgQueuer's tables, in a schema of their own, and the function by which our transactions ring for a thread."""
+"""PgQueuer's tables, in a schema of their own, and the functions by which our transactions hang bells in them."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def queries_on(connection: asyncpg.Connection[Any], queue_schema: str) -> Querie
 
 
 async def setup_queue(url: DatabaseUrl, *, schema: str, queue_schema: str) -> None:
-    """Make PgQueuer's tables, or bring them up to date, and the function `ring` in our schema.
+    """Make PgQueuer's tables, or bring them up to date, and the functions `hang` and `ring` in our schema.
 
     One process at a time: the upgrade's lock sees to that.
     """
@@ -79,7 +79,8 @@ async def check_queue(url: DatabaseUrl, *, schema: str, queue_schema: str) -> No
     connection = await connect_asyncpg(url)
     try:
         is_set_up = await connection.fetchval(
-            "SELECT to_regprocedure(format('%I.ring(uuid)', $1::text)) IS NOT NULL", schema
+            "SELECT to_regprocedure(format('%I.hang(int, text, uuid, uuid, timestamptz)', $1::text)) IS NOT NULL",
+            schema,
         )
         if is_set_up and not (await queries_on(connection, queue_schema).plan_upgrade()).statements:
             return
@@ -99,6 +100,15 @@ def _functions(schema: str, queries: Queries) -> str:
         RETURNS TABLE (ord bigint, id bigint) LANGUAGE sql AS $$
             {queries.qbq.build_enqueue_query("skip")}
         $$;
+        CREATE OR REPLACE FUNCTION "{schema}".hang(
+            priority int, graph_id text, run_id uuid, thread_id uuid, not_before timestamptz
+        ) RETURNS void LANGUAGE sql AS $$
+            SELECT "{schema}".enqueue(
+                ARRAY[priority], ARRAY['{BELL}' || graph_id], ARRAY[uuid_send(run_id) || uuid_send(thread_id)],
+                ARRAY[greatest(not_before - clock_timestamp(), interval '0')], ARRAY[run_id::text],
+                ARRAY['{{}}'::jsonb]
+            )
+        $$;
         CREATE OR REPLACE FUNCTION "{schema}".ring(thread_id uuid) RETURNS void LANGUAGE plpgsql AS $$
         DECLARE
             head "{schema}".runs;
@@ -106,11 +116,8 @@ def _functions(schema: str, queries: Queries) -> str:
             SELECT * INTO head FROM "{schema}".runs r
             WHERE r.thread_id = $1 AND r.status IN ('pending', 'running') ORDER BY r.seq LIMIT 1;
             IF head.status = 'pending' THEN
-                PERFORM "{schema}".enqueue(
-                    ARRAY[head.priority], ARRAY['{BELL}' || head.graph_id],
-                    ARRAY[uuid_send(head.run_id) || uuid_send(head.thread_id)],
-                    ARRAY[greatest(head.not_before - clock_timestamp(), interval '0')],
-                    ARRAY[head.run_id::text], ARRAY['{{}}'::jsonb]
+                PERFORM "{schema}".hang(
+                    head.priority, head.graph_id, head.run_id, head.thread_id, head.not_before
                 );
             END IF;
         END $$;

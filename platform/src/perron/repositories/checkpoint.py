@@ -67,26 +67,6 @@ class CheckpointRepository:
         result: bool = (await self._session.execute(query, values)).scalar_one()
         return result
 
-    async def has_step_since(self, thread_id: UUID, checkpoint_id: str | None) -> bool:
-        """Whether a step has ended after this checkpoint, in the thread or in a subgraph of it.
-
-        A graph's first two checkpoints are made before any node: of its input, and of `START`.
-        """
-        query = text(f"""
-            SELECT EXISTS (
-                SELECT FROM {self._schema}.checkpoints AS c
-                WHERE c.thread_id = :thread_id AND c.checkpoint_id > :checkpoint_id
-                    AND c.metadata ->> 'source' = 'loop' AND NOT EXISTS (
-                        SELECT FROM {self._schema}.checkpoints AS p
-                        WHERE p.thread_id = c.thread_id AND p.checkpoint_ns = c.checkpoint_ns
-                            AND p.checkpoint_id = c.parent_checkpoint_id AND p.metadata ->> 'source' = 'input'
-                    )
-            )
-        """)  # noqa: S608  # a checked identifier
-        values = {"thread_id": str(thread_id), "checkpoint_id": checkpoint_id or ""}
-        result: bool = (await self._session.execute(query, values)).scalar_one()
-        return result
-
     async def delete(self, thread_ids: Sequence[UUID]) -> None:
         """Delete all that LangGraph has stored of these threads."""
         values = {"thread_ids": [str(thread_id) for thread_id in thread_ids]}

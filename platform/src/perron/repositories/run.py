@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from functools import cache
 from typing import Any, cast
 from uuid import UUID
 
 from sqlalchemy import (
+    Boolean,
     ColumnElement,
     Insert,
     Select,
     Table,
     and_,
     bindparam,
+    column,
     delete,
     exists,
     func,
@@ -23,6 +26,7 @@ from sqlalchemy import (
     update,
 )
 from sqlalchemy.orm import aliased, selectinload
+from sqlalchemy.sql.selectable import TypedReturnsRows
 
 from perron.database.engine import SCHEMA
 from perron.errors import RunNotFoundError
@@ -83,12 +87,6 @@ class RunRepository(BaseRepository[Run]):
         query = select(Run.run_id).where(Run.thread_id == thread_id, Run.status.in_(ACTIVE)).order_by(Run.seq)
         return (await self.session.execute(query.limit(1))).scalar_one_or_none()
 
-    async def is_free_head(self, thread_id: UUID, run_id: UUID) -> bool:
-        """Say whether a run is the head of its thread's line, and no pause keeps it there."""
-        query = select(Run.run_id, is_held()).where(Run.thread_id == thread_id, Run.status.in_(ACTIVE))
-        head = (await self.session.execute(query.order_by(Run.seq).limit(1))).first()
-        return head is not None and head[0] == run_id and not head[1]
-
     async def lock_active(self, thread_id: UUID) -> Sequence[Run]:
         """Return the runs in a thread's line in its order, locked FOR NO KEY UPDATE; lock the thread first."""
         query = self.select().where(Run.thread_id == thread_id, Run.status.in_(ACTIVE)).order_by(Run.seq)
@@ -106,15 +104,6 @@ class RunRepository(BaseRepository[Run]):
         """Delete what a run that has ended has kept for a rollback."""
         for kept in (ReplacedWrite, KeptSeal):
             await self.session.execute(delete(kept).where(kept.run_id == run_id))
-
-    async def limit_lock_waits(self, timeout_ms: int) -> None:
-        """Fail with SQLSTATE 55P03 instead of waiting longer for a lock, until this transaction ends."""
-        await self.session.execute(text(f"SET LOCAL lock_timeout = {timeout_ms:d}"))
-
-    async def is_due(self, run_id: UUID) -> bool:
-        """Say whether a delayed run's time has come, by the database's clock."""
-        query = select(Run.run_id).where(Run.run_id == run_id, Run.not_before <= func.clock_timestamp())
-        return (await self.session.execute(query)).first() is not None
 
     async def is_active(self, run_id: UUID) -> bool:
         """Say whether a run, whoever's it is, is pending or running."""
@@ -143,6 +132,19 @@ class RunRepository(BaseRepository[Run]):
         )
         return [(row.run_id, row.thread_id) for row in await self.session.execute(query)]
 
+    async def claim(
+        self, run_id: UUID, thread_id: UUID, *, worker_id: UUID, at: datetime, rescues: bool
+    ) -> tuple[Run, bool] | None:
+        """Take a run, whoever's it is, for a worker; fails with SQLSTATE 55P03 when somebody holds its row.
+
+        Returns:
+            The run, now running, and whether a dead worker had it; None when it is not to be had. See revision
+            0009.
+        """
+        values = {"thread_id": thread_id, "run_id": run_id, "worker_id": worker_id, "at": at, "rescues": rescues}
+        row = (await self.session.execute(_claim(self._schema), values)).first()
+        return None if row is None else (row[0], row[1])
+
     async def find_stopped(self, running: Sequence[tuple[UUID, int]]) -> Sequence[tuple[UUID, str | None]]:
         """Of runs that a worker executes, as (run_id, epoch): those that it has to stop.
 
@@ -161,18 +163,20 @@ class RunRepository(BaseRepository[Run]):
                 stopped.append((run_id, row.cancel_action))
         return stopped
 
-    async def insert(self, run: Run, *, new_thread: Thread | None) -> None:
-        """Insert a run, and its thread if that is new, in one statement; neither becomes part of the session."""
+    async def insert(self, run: Run, *, new_thread: Thread | None, rings: bool = False) -> None:
+        """Insert a run, and its thread if that is new, in one statement; neither becomes part of the session.
+
+        With `rings` it is delivered to a worker, at the commit or when it is due: it is the head of its line.
+        """
         columns = {"run": columns_of(run), "thread": {} if new_thread is None else columns_of(new_thread)}
         values = {f"{of}_{name}": value for of, row in columns.items() for name, value in row.items()}
-        await self.session.execute(_insert(tuple(columns["run"]), tuple(columns["thread"])), values)
+        ringing = self._schema if rings else None
+        statement = _insert(tuple(columns["run"]), tuple(columns["thread"]), ringing)
+        await self.session.execute(statement, values)
 
     async def ring(self, thread_id: UUID) -> None:
         """Have the head of a thread's line delivered to a worker, if it is pending: at the commit, or when due."""
-        options = self.session.get_bind().get_execution_options()
-        schema = (options.get("schema_translate_map") or {}).get(SCHEMA, SCHEMA)
-        query = text(f'SELECT "{schema}".ring(:thread_id)')
-        await self.session.execute(query, {"thread_id": thread_id})
+        await self.session.execute(text(f'SELECT "{self._schema}".ring(:thread_id)'), {"thread_id": thread_id})
 
     async def find_held(self, worker_id: UUID) -> Sequence[tuple[UUID, int]]:
         """Return (run_id, epoch) of all runs that are running under this worker."""
@@ -199,13 +203,40 @@ class RunRepository(BaseRepository[Run]):
         """Make all runs of a thread another principal's."""
         await self.session.execute(update(Run).where(Run.thread_id == thread_id, *self.visible()).values(owner=to))
 
+    @property
+    def _schema(self) -> str:
+        options = self.session.get_bind().get_execution_options()
+        schema: str = (options.get("schema_translate_map") or {}).get(SCHEMA, SCHEMA)
+        return schema
+
 
 @cache
-def _insert(columns: tuple[str, ...], thread_columns: tuple[str, ...]) -> Insert:
-    """Return the statement for these columns, made once: to make it takes longer than to send it."""
+def _insert(
+    columns: tuple[str, ...], thread_columns: tuple[str, ...], ringing: str | None
+) -> Insert | Select[Any]:
+    """Return the statement for these columns, made once: to make it takes longer than to send it.
+
+    With `ringing`, the name of our schema, it hangs a bell for the run as well.
+    """
     runs, threads = cast("Table", Run.__table__), cast("Table", Thread.__table__)
     statement = runs.insert().values({name: bindparam(f"run_{name}") for name in columns})
-    if not thread_columns:
+    if thread_columns:
+        made = threads.insert().values({name: bindparam(f"thread_{name}") for name in thread_columns})
+        statement = statement.add_cte(made.cte("made"))
+    if ringing is None:
         return statement
-    made = threads.insert().values({name: bindparam(f"thread_{name}") for name in thread_columns})
-    return statement.add_cte(made.cte("made"))
+    inserted = statement.returning(runs).cte("inserted")
+    of_run = [inserted.c[name] for name in ("priority", "graph_id", "run_id", "thread_id", "not_before")]
+    return select(getattr(func, ringing).hang(*of_run))
+
+
+@cache
+def _claim(schema: str) -> TypedReturnsRows[Run, bool]:
+    columns, is_takeover = cast("Table", Run.__table__).columns, column("is_takeover", Boolean())
+    named = ", ".join(f'(c.claimed)."{each.name}"' for each in columns)
+    claimed = text(
+        f'SELECT {named}, c.is_takeover FROM "{schema}".claim_run('  # noqa: S608  # checked identifiers
+        ":thread_id, :run_id, :worker_id, :at, :rescues) AS c"
+    )
+    query = select(Run, is_takeover).from_statement(claimed.columns(*columns, is_takeover))
+    return cast("TypedReturnsRows[Run, bool]", query)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, delete, exists, func, select, text, update
+from sqlalchemy import ColumnElement, exists, func, select, text, update
 from sqlalchemy.orm import InstrumentedAttribute
 
 from perron.errors import WorkerNotFoundError
@@ -42,16 +42,6 @@ class WorkerRepository(BaseRepository[Worker]):
         """Say whether this worker has beaten within its lease."""
         query = select(Worker.worker_id).where(Worker.worker_id == worker_id, is_live())
         return (await self.session.execute(query)).first() is not None
-
-    async def bury(self, worker_id: UUID) -> bool:
-        """Delete a worker that is dead, so that it cannot come back: its next beat finds no row.
-
-        Returns:
-            Whether it is gone; not when it beats after all, be it while this waits for its row.
-        """
-        await self.session.execute(delete(Worker).where(Worker.worker_id == worker_id, ~is_live()))
-        remaining = select(Worker.worker_id).where(Worker.worker_id == worker_id)
-        return (await self.session.execute(remaining)).first() is None
 
     async def revive(self, worker_id: UUID, *, agents: list[str]) -> None:
         """Set what the worker can run, and count this as a beat."""

@@ -14,14 +14,12 @@ from perron.database.engine import Database, Session
 from perron.database.outage import DatabaseError, sqlstate
 from perron.ids import AssistantId, RunId, ThreadId, WorkerId
 from perron.models.run import Run
-from perron.repositories.checkpoint import CheckpointRepository
 from perron.repositories.run import RunRepository
 from perron.repositories.run_event import RunEventRepository
 from perron.repositories.thread import ThreadRepository
 from perron.repositories.worker import WorkerRepository
 
 LOCK_TIMEOUT = "55P03"
-_LOCK_TIMEOUT_MS = 500
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,7 +77,6 @@ async def claim(
     thread_id: ThreadId,
     *,
     worker_id: WorkerId,
-    langgraph_schema: str,
     rescues: bool = True,
 ) -> ClaimedRun | None:
     """Take a run for execution and raise its epoch; without `rescues` none that a worker has died with.
@@ -93,13 +90,18 @@ async def claim(
 
     Source: fencing tokens, Kleppmann, Designing Data-Intensive Applications, ch. 8.
     """
+
+    async def take(session: Session) -> tuple[Run, bool] | None:
+        runs = RunRepository(session, Caller.system())
+        return await runs.claim(run_id, thread_id, worker_id=worker_id, at=clock.now(), rescues=rescues)
+
     try:
-        return await database.run(
-            lambda session: _claim(session, run_id, thread_id, worker_id, langgraph_schema, rescues=rescues)
-        )
+        claimed = await database.run(take, autocommit=True)
     except DatabaseError as exc:
         if sqlstate(exc) != LOCK_TIMEOUT:
             raise
+    else:
+        return None if claimed is None else ClaimedRun.of(claimed[0], is_takeover=claimed[1])
     # A worker that was stopped inside a transaction holds the row: once it is dead, end its connections.
     async with database.begin() as session:
         run = await RunRepository(session, Caller.system()).find_any(run_id)
@@ -109,46 +111,6 @@ async def claim(
         if not await workers.is_live(run.worker_id):
             await workers.terminate_backends(run.worker_id)
     return None  # the next poll finds it free
-
-
-async def _claim(
-    session: Session,
-    run_id: RunId,
-    thread_id: ThreadId,
-    worker_id: WorkerId,
-    langgraph_schema: str,
-    *,
-    rescues: bool,
-) -> ClaimedRun | None:
-    everyone = Caller.system()
-    runs = RunRepository(session, everyone)
-    await runs.limit_lock_waits(_LOCK_TIMEOUT_MS)
-    thread = await ThreadRepository(session, everyone).find_any(thread_id, lock=True)
-    run = await runs.find_any(run_id, lock=True)
-    if thread is None or run is None or not await runs.is_free_head(thread_id, run_id):
-        return None
-    is_takeover = run.status == "running"
-    if is_takeover:
-        if run.worker_id == worker_id or not rescues:
-            return None
-        if run.worker_id is not None and not await WorkerRepository(session, everyone).bury(run.worker_id):
-            return None
-    elif run.not_before is not None and not await runs.is_due(run_id):
-        return None
-    checkpoints = CheckpointRepository(session, schema=langgraph_schema)
-    if await checkpoints.has_step_since(thread_id, run.claimed_checkpoint_id):
-        run.attempt = 0
-    run.claimed_checkpoint_id = await checkpoints.find_latest(thread_id)
-    run.status = "running"
-    run.epoch += 1
-    run.attempt += 1
-    run.worker_id = worker_id
-    run.parked_by = None
-    if run.started_at is None:
-        run.started_at = clock.now()
-    thread.status = "busy"
-    await session.flush()
-    return ClaimedRun.of(run, is_takeover=is_takeover)
 
 
 async def release(

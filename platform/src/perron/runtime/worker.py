@@ -345,7 +345,6 @@ class Worker:
                 run_id,
                 thread_id,
                 worker_id=worker_id,
-                langgraph_schema=self._shared.settings.langgraph_schema,
                 rescues=rescues,
             )
             if run is not None:

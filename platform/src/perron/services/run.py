@@ -82,11 +82,10 @@ class RunService:
             ThreadBusyError: A resume while a run is active, or the strategy `reject`.
         """
         insert = await self.prepare(caller, body, answers=answers, worker_id=worker_id)
-        # A run that starts here on a thread of its own is one INSERT: nobody else knows of either.
+        # A run on a thread of its own is one INSERT: nobody else knows of either.
         is_new = body.thread_id is None and body.idempotency_key is None
-        is_one_statement = is_new and worker_id is not None and not body.after_seconds
         try:
-            return await self._database.run(insert, autocommit=is_one_statement)
+            return await self._database.run(insert, autocommit=is_new)
         except DatabaseError as exc:
             if sqlstate(exc) != UNIQUE_VIOLATION:
                 raise
@@ -349,9 +348,7 @@ class RunService:
         run.worker_id, run.started_at = (worker_id, clock.now()) if starts else (None, None)
         if starts and not is_new:
             run.claimed_checkpoint_id = await checkpoints.find_latest(thread.thread_id)
-        await runs.insert(run, new_thread=thread if is_new else None)
-        if is_head and not starts:
-            await runs.ring(run.thread_id)
+        await runs.insert(run, new_thread=thread if is_new else None, rings=is_head and not starts)
         await store_answers(session, caller, closing, run_id=run.run_id)
         return run
 
