@@ -317,7 +317,7 @@ class Platform:
     async def _finished(self, run: Run) -> RunResult:
         run_id = RunId(run.run_id)
         readers = self._opened.shared.readers
-        with readers.waiting(run_id) as rung:
+        with readers.waiting(run_id, only_for_end=True) as rung:
             while True:
                 rung.clear()
                 task = self._worker.task_of(run_id) if self._worker else None

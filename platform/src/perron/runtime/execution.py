@@ -139,7 +139,7 @@ class Execution:
                     log.exception("run_not_finished", run_id=str(self.run.run_id), status=outcome.status)
                     outcome, events = _failed(exc), []
             else:
-                self._shared.readers.wake(self.run.run_id)
+                self._shared.readers.wake(self.run.run_id, has_ended=True)
                 return outcome if done else None
 
     async def _outcome(self) -> Outcome | None:

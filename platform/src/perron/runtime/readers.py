@@ -22,6 +22,8 @@ _PAUSE_S = 0.01
 """Between two notifications of one process: commits that notify queue up behind each other in the server."""
 _MOST = 150
 """Run ids in one notification, whose payload is limited to 8,000 bytes."""
+_ENDED = "."
+"""Behind the id of a run that has ended."""
 
 
 class Readers:
@@ -29,7 +31,8 @@ class Readers:
 
     def __init__(self, announcer: Announcer | None = None) -> None:
         """Take what reaches other processes; without, only this one's readers are woken."""
-        self._waiting: dict[UUID, set[asyncio.Event]] = defaultdict(set)
+        self._waiting: dict[UUID, dict[asyncio.Event, bool]] = defaultdict(dict)
+        """By run: what is set, and whether only for the run's end."""
         self._announcer = announcer
         if announcer is not None:
             announcer.readers = self
@@ -39,31 +42,32 @@ class Readers:
         if self._announcer is not None:
             self._announcer.listen()
 
-    def wake(self, run_id: UUID) -> None:
+    def wake(self, run_id: UUID, *, has_ended: bool = False) -> None:
         """Wake all who wait for this run, wherever they are."""
-        self.wake_here(run_id)
+        self.wake_here(run_id, has_ended=has_ended)
         if self._announcer is not None:
-            self._announcer.announce(run_id)
+            self._announcer.announce(run_id, has_ended=has_ended)
 
-    def wake_here(self, run_id: UUID) -> None:
+    def wake_here(self, run_id: UUID, *, has_ended: bool) -> None:
         """Wake those in this process."""
-        for event in self._waiting.get(run_id, ()):
-            event.set()
+        for event, only_for_end in self._waiting.get(run_id, {}).items():
+            if has_ended or not only_for_end:
+                event.set()
 
     def wake_all_here(self) -> None:
         """Wake all in this process: news may have been missed."""
         for run_id in self._waiting:
-            self.wake_here(run_id)
+            self.wake_here(run_id, has_ended=True)
 
     @contextmanager
-    def waiting(self, run_id: UUID) -> Iterator[asyncio.Event]:
-        """Wait for a run: yields what is set when there may be something new."""
+    def waiting(self, run_id: UUID, *, only_for_end: bool = False) -> Iterator[asyncio.Event]:
+        """Wait for a run: yields what is set when there may be something new, or when it has ended."""
         event = asyncio.Event()
-        self._waiting[run_id].add(event)
+        self._waiting[run_id][event] = only_for_end
         try:
             yield event
         finally:
-            self._waiting[run_id].discard(event)
+            del self._waiting[run_id][event]
             if not self._waiting[run_id]:
                 del self._waiting[run_id]
 
@@ -80,13 +84,14 @@ class Announcer:
         self._channel = f"{schema}_events"
         self._application_name = application_name
         self._me = new_id().hex
-        self._news: set[UUID] = set()
+        self._news: dict[UUID, bool] = {}
+        """Runs to tell of, and whether they have ended."""
         self._sender: asyncio.Task[None] | None = None
         self._listener: asyncio.Task[None] | None = None
 
-    def announce(self, run_id: UUID) -> None:
+    def announce(self, run_id: UUID, *, has_ended: bool) -> None:
         """Tell of a run soon, together with others."""
-        self._news.add(run_id)
+        self._news[run_id] = has_ended or self._news.get(run_id, False)
         if self._sender is None or self._sender.done():
             self._sender = asyncio.create_task(self._send(), name="perron-announce")
 
@@ -108,8 +113,8 @@ class Announcer:
 
     async def _send(self) -> None:
         while self._news:
-            told = [self._news.pop() for _ in range(min(len(self._news), _MOST))]
-            payload = " ".join([self._me, *(run_id.hex for run_id in told)])
+            told = [self._news.popitem() for _ in range(min(len(self._news), _MOST))]
+            payload = " ".join([self._me, *(run_id.hex + _ENDED * has_ended for run_id, has_ended in told)])
             try:
                 async with self._pool.connection() as connection:
                     await connection.execute("SELECT pg_notify(%s, %s)", (self._channel, payload))
@@ -125,10 +130,10 @@ class Announcer:
         await is_lost.wait()
 
     def _heard(self, _connection: object, _pid: int, _channel: str, payload: object) -> None:
-        sender, *run_ids = str(payload).split()
+        sender, *news = str(payload).split()
         if sender != self._me:
-            for run_id in run_ids:
-                self.readers.wake_here(UUID(run_id))
+            for run in news:
+                self.readers.wake_here(UUID(run.rstrip(_ENDED)), has_ended=run.endswith(_ENDED))
 
 
 async def rings(bell: asyncio.Event, timeout_s: float) -> bool:
