@@ -318,18 +318,17 @@ class Platform:
         run_id = RunId(run.run_id)
         readers = self._opened.shared.readers
         with readers.waiting(run_id, only_for_end=True) as rung:
-            while True:
-                rung.clear()
+            while run.status in ACTIVE:
                 task = self._worker.task_of(run_id) if self._worker else None
                 if task is not None:
                     await asyncio.wait([task])
                     if (result := _result_here(run, task)) is not None:
                         return result
+                elif readers.listen():
+                    await rings(rung, self.settings.poll_s)
+                rung.clear()
                 run = await outlast(partial(self._get_again, run_id), pause_s=self.settings.poll_s)
-                if run.status not in ACTIVE:
-                    return result_of(run, self.resume)
-                readers.listen()
-                await rings(rung, self.settings.poll_s)
+        return result_of(run, self.resume)
 
     async def _get_again(self, run_id: UUID) -> Run:
         """Return a run that was there before.

@@ -92,4 +92,6 @@ class Run(Owned, Stamped, Base):
     finished_at: Mapped[datetime | None]
 
     thread: Mapped[Thread] = relationship(back_populates="runs", lazy="raise")
-    asks: Mapped[list[Ask]] = relationship(back_populates="run", lazy="raise", passive_deletes=True)
+    asks: Mapped[list[Ask]] = relationship(
+        back_populates="run", lazy="raise", passive_deletes=True, order_by="Ask.ask_id"
+    )

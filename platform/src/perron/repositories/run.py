@@ -25,7 +25,7 @@ from sqlalchemy import (
     text,
     update,
 )
-from sqlalchemy.orm import aliased, selectinload
+from sqlalchemy.orm import aliased, joinedload, selectinload
 from sqlalchemy.sql.selectable import TypedReturnsRows
 
 from perron.database.engine import SCHEMA
@@ -56,7 +56,11 @@ class RunRepository(BaseRepository[Run]):
 
     async def get_with_asks(self, run_id: UUID) -> Run:
         """Return the run with what waits for a person in it, and the answers."""
-        return await self.get(run_id, selectinload(Run.asks).joinedload(Ask.answer))
+        query = self.select(joinedload(Run.asks).joinedload(Ask.answer)).where(Run.run_id == run_id)
+        run = (await self.session.execute(query)).unique().scalar_one_or_none()
+        if run is None:
+            raise RunNotFoundError(str(run_id))
+        return run
 
     async def find_by_idempotency_key(self, key: str) -> Run | None:
         """Return the run that the caller has created under this key, whoever's it is by now."""

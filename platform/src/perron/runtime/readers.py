@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -24,6 +24,7 @@ _MOST = 150
 """Run ids in one notification, whose payload is limited to 8,000 bytes."""
 _ENDED = "."
 """Behind the id of a run that has ended."""
+_REMEMBERED = 200
 
 
 class Readers:
@@ -33,14 +34,15 @@ class Readers:
         """Take what reaches other processes; without, only this one's readers are woken."""
         self._waiting: dict[UUID, dict[asyncio.Event, bool]] = defaultdict(dict)
         """By run: what is set, and whether only for the run's end."""
+        self._ended: deque[UUID] = deque(maxlen=_REMEMBERED)
+        """Runs that have ended lately."""
         self._announcer = announcer
         if announcer is not None:
             announcer.readers = self
 
-    def listen(self) -> None:
-        """Hear of runs that other processes execute, from now on."""
-        if self._announcer is not None:
-            self._announcer.listen()
+    def listen(self) -> bool:
+        """Hear of runs that other processes execute, from now on; say whether that works already."""
+        return self._announcer is not None and self._announcer.listen()
 
     def wake(self, run_id: UUID, *, has_ended: bool = False) -> None:
         """Wake all who wait for this run, wherever they are."""
@@ -49,20 +51,25 @@ class Readers:
             self._announcer.announce(run_id, has_ended=has_ended)
 
     def wake_here(self, run_id: UUID, *, has_ended: bool) -> None:
-        """Wake those in this process."""
+        """Wake those in this process, and those who begin to wait a moment too late."""
+        if has_ended:
+            self._ended.append(run_id)
         for event, only_for_end in self._waiting.get(run_id, {}).items():
             if has_ended or not only_for_end:
                 event.set()
 
     def wake_all_here(self) -> None:
         """Wake all in this process: news may have been missed."""
-        for run_id in self._waiting:
-            self.wake_here(run_id, has_ended=True)
+        for waiting in self._waiting.values():
+            for event in waiting:
+                event.set()
 
     @contextmanager
     def waiting(self, run_id: UUID, *, only_for_end: bool = False) -> Iterator[asyncio.Event]:
         """Wait for a run: yields what is set when there may be something new, or when it has ended."""
         event = asyncio.Event()
+        if run_id in self._ended:
+            event.set()
         self._waiting[run_id][event] = only_for_end
         try:
             yield event
@@ -88,6 +95,7 @@ class Announcer:
         """Runs to tell of, and whether they have ended."""
         self._sender: asyncio.Task[None] | None = None
         self._listener: asyncio.Task[None] | None = None
+        self._hears = False
 
     def announce(self, run_id: UUID, *, has_ended: bool) -> None:
         """Tell of a run soon, together with others."""
@@ -95,13 +103,14 @@ class Announcer:
         if self._sender is None or self._sender.done():
             self._sender = asyncio.create_task(self._send(), name="perron-announce")
 
-    def listen(self) -> None:
-        """Begin to hear, at the first reader."""
+    def listen(self) -> bool:
+        """Begin to hear, at the first reader; say whether it does."""
         if self._listener is None:
             connected = keep_connected(
                 self._url, self._hear, application_name=self._application_name, what="news of runs"
             )
             self._listener = asyncio.create_task(connected, name="perron-hear")
+        return self._hears
 
     async def close(self) -> None:
         """Hear no more, and send what is left."""
@@ -127,7 +136,11 @@ class Announcer:
         connection.add_termination_listener(lambda _: is_lost.set())
         await connection.add_listener(self._channel, self._heard)
         self.readers.wake_all_here()
-        await is_lost.wait()
+        self._hears = True
+        try:
+            await is_lost.wait()
+        finally:
+            self._hears = False
 
     def _heard(self, _connection: object, _pid: int, _channel: str, payload: object) -> None:
         sender, *news = str(payload).split()

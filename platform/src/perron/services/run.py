@@ -144,7 +144,7 @@ class RunService:
 
     async def get(self, caller: Caller, run_id: UUID) -> Run:
         """Return the run with its asks."""
-        async with self._database.begin() as session:
+        async with self._database.begin(autocommit=True) as session:
             return await RunRepository(session, caller).get_with_asks(run_id)
 
     async def search(
