@@ -5,18 +5,36 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from graphs import GRAPHS
+from langgraph.graph import END, START, StateGraph
+from typing_extensions import TypedDict
 
 from perron import Agent, Platform
+
+STAMP = "stamp"
+"""The agent whose only node says when it began."""
+
+
+class Stamp(TypedDict, total=False):
+    """A moment of this machine's monotonic clock, in seconds."""
+
+    at: float
+
+
+async def stamp(state: Stamp) -> Stamp:
+    """Say what time it is."""
+    return {"at": time.monotonic()}
 
 
 def agents() -> list[Agent]:
     """Return the benchmarks' agents."""
-    return [Agent(name, graph.builder) for name, graph in GRAPHS.items()]
+    stamping = StateGraph(Stamp).add_node("stamp", stamp).add_edge(START, "stamp").add_edge("stamp", END)
+    return [Agent(STAMP, stamping), *(Agent(name, graph.builder) for name, graph in GRAPHS.items())]
 
 
 @contextmanager
