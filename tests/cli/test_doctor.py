@@ -17,8 +17,9 @@ HEALTHY: dict[str, Any] = {
     "max_connections": 100,
     "has_default_events": False,
     "orphans": 0,
-    "overdue": 0,
+    "overdue": [],
     "live_workers": 1,
+    "versions": ["1.0"],
     "dead_workers": 0,
     "open_asks": 0,
     "failed_crons": 0,
@@ -97,21 +98,33 @@ def test_an_unknown_variable_is_a_finding(cli: CommandLine) -> None:
 
 def test_what_is_stuck_and_what_waits_is_found(cli: CommandLine, database_url: str) -> None:
     cli("run", "asking", "-i", '{"text": "x"}')
-    for text in ("left", "late"):
+    for text in ("left", "late", "gone"):
         cli("run", "echo", "-i", f'{{"text": "{text}"}}')
     with psycopg.connect(database_url) as connection:
         runs = [row[0] for row in connection.execute("SELECT run_id FROM perron.runs WHERE graph_id = 'echo'")]
+        worker = "INSERT INTO perron.workers (worker_id, host, pid, version, agents, lease_s)"
+        values = "VALUES (gen_random_uuid(), 'other', 1, %s, '[\"echo\"]', 600)"
+        for version in ("0.1", "0.2"):
+            connection.execute(f"{worker} {values}", [version])
         connection.execute("UPDATE perron.runs SET status = 'running' WHERE run_id = %s", [runs[0]])
         connection.execute(
             "UPDATE perron.runs SET status = 'pending', created_at = now() - interval '1 hour' WHERE run_id = %s",
             [runs[1]],
+        )
+        connection.execute(
+            "UPDATE perron.runs SET status = 'pending', graph_id = 'removed',"
+            " created_at = now() - interval '1 hour' WHERE run_id = %s",
+            [runs[2]],
         )
 
     findings = cli("doctor", "--json").json
 
     stuck = _texts(findings, "runs")
     assert any(text.startswith("1 run is left behind") for text in stuck)
-    assert any(text.startswith("1 run is due for more than 60 s") for text in stuck)
+    due = "1 run is due for more than 60 s and not begun: "
+    assert f"{due}the agent echo is on 2 live workers, with no room for more." in stuck
+    assert f"{due}no live worker has the agent removed." in stuck
+    assert "They run different releases of Perron: 0.1, 0.2." in _texts(findings, "workers")
     assert _texts(findings, "asks") == ["1 waiting for a person."]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 
 from sqlalchemy import ColumnElement, func, select, text
@@ -12,8 +13,9 @@ from perron.models.cron import Cron
 from perron.models.run import ACTIVE, Run
 from perron.models.run_event import RunEvent
 from perron.models.webhook_delivery import WebhookDelivery
+from perron.models.worker import Worker
 from perron.repositories.pause import is_held
-from perron.repositories.worker import lives
+from perron.repositories.worker import is_live, lives
 
 
 class HealthRepository:
@@ -34,22 +36,27 @@ class HealthRepository:
         query = select(func.count()).select_from(Run).where(*left_behind)
         return (await self._session.execute(query)).scalar_one()
 
-    async def count_overdue(self, *, after_s: float) -> int:
-        """Count the heads of lines that nobody has begun for so long since they were due, without paused ones."""
+    async def count_overdue(self, *, after_s: float) -> Sequence[tuple[str, int, int]]:
+        """Count, by agent, the heads of lines that nobody has begun for so long since they were due.
+
+        Paused ones are left out.
+
+        Returns:
+            (agent, runs, how many live workers have it), by the agents' names.
+        """
         due_at = func.coalesce(Run.not_before, Run.created_at)
         earlier = select(Run.thread_id, func.min(Run.seq).label("seq")).where(Run.status.in_(ACTIVE))
         heads = earlier.group_by(Run.thread_id).subquery()
+        has_agent = Worker.agents.has_key(Run.graph_id)
+        workers = select(func.count()).select_from(Worker).where(is_live(), has_agent).scalar_subquery()
         query = (
-            select(func.count())
-            .select_from(Run)
+            select(Run.graph_id, func.count(), workers)
             .join(heads, (heads.c.thread_id == Run.thread_id) & (heads.c.seq == Run.seq))
-            .where(
-                Run.status == "pending",
-                ~is_held(),
-                due_at < _before(after_s),
-            )
+            .where(Run.status == "pending", ~is_held(), due_at < _before(after_s))
+            .group_by(Run.graph_id)
+            .order_by(Run.graph_id)
         )
-        return (await self._session.execute(query)).scalar_one()
+        return [(row[0], row[1], row[2]) for row in await self._session.execute(query)]
 
     async def count_open_asks(self) -> int:
         """Count what waits for a person."""

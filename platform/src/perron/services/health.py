@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from perron import clock
@@ -29,9 +30,11 @@ class Health:
     """The default partition of `run_events` has rows: partitions were not made in time."""
     orphans: int
     """Runs whose worker is dead."""
-    overdue: int
-    """Runs that nobody begins."""
+    overdue: Sequence[tuple[str, int, int]]
+    """Runs that nobody begins, as (agent, runs, how many live workers have the agent)."""
     live_workers: int
+    versions: Sequence[str]
+    """Releases of Perron that live workers run."""
     dead_workers: int
     open_asks: int
     failed_crons: int
@@ -65,7 +68,8 @@ class HealthService:
             before = clock.now()
             database_now = await health.now()
             between = before + (clock.now() - before) / 2
-            liveness = [is_live for _, is_live in await WorkerRepository(session, caller).get_all_with_liveness()]
+            workers = await WorkerRepository(session, caller).get_all_with_liveness()
+            live = [worker for worker, is_live in workers if is_live]
             connections, max_connections = await health.count_backends()
             return Health(
                 version=version,
@@ -75,8 +79,9 @@ class HealthService:
                 has_default_events=await health.has_default_events(),
                 orphans=await health.count_orphans(),
                 overdue=await health.count_overdue(after_s=OVERDUE_S),
-                live_workers=sum(liveness),
-                dead_workers=len(liveness) - sum(liveness),
+                live_workers=len(live),
+                versions=sorted({worker.version for worker in live}),
+                dead_workers=len(workers) - len(live),
                 open_asks=await health.count_open_asks(),
                 failed_crons=await health.count_failed_crons(),
                 overdue_crons=await health.count_overdue_crons(after_s=OVERDUE_S),

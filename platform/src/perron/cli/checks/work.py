@@ -18,9 +18,20 @@ def check_work(health: Health, pauses: Sequence[PauseView]) -> Iterator[Finding]
     if health.orphans:
         text = f"{_runs(health.orphans)} left behind by a dead worker."
         yield Finding("runs", "warning", text, f"Any open platform takes them over within the lease. {_OPEN}")
-    if health.overdue:
-        text = f"{_runs(health.overdue)} due for more than {OVERDUE_S:.0f} s and not begun."
-        yield Finding("runs", "warning", text, _OPEN)
+    for graph_id, runs, workers in health.overdue:
+        text = f"{_runs(runs)} due for more than {OVERDUE_S:.0f} s and not begun: "
+        if workers:
+            text += (
+                f"the agent {graph_id} is on {workers} live worker{'s' * (workers > 1)}, with no room for more."
+            )
+            advice = "Start more workers, or raise their --concurrency."
+        else:
+            text += f"no live worker has the agent {graph_id}."
+            advice = (
+                "Install it where a worker runs, or cancel what "
+                f"`perron runs list --agent {graph_id} --status pending` shows."
+            )
+        yield Finding("runs", "warning", text, advice)
     if not health.orphans and not health.overdue:
         yield Finding("runs", "ok", "No run is stuck.")
     for view in pauses:
@@ -28,6 +39,9 @@ def check_work(health: Health, pauses: Sequence[PauseView]) -> Iterator[Finding]
         text = f"{pause.subject} was paused {ago(pause.created_at)} ({pause.reason}); {waiting} for it."
         yield Finding("paused", "warning", text, f"`{unpause_command(pause)}` lets it go on.")
     yield Finding("workers", "ok", f"{health.live_workers} alive.")
+    if len(health.versions) > 1:
+        text = f"They run different releases of Perron: {', '.join(health.versions)}."
+        yield Finding("workers", "note", text, "Fine while they are replaced; bring all to the newest one.")
     if health.dead_workers:
         text = f"{health.dead_workers} dead; their rows go with the first takeover of a run of theirs."
         yield Finding("workers", "note", text)
