@@ -71,7 +71,7 @@ def upgrade() -> None:
                 ),
                 worker_id = taker,
                 parked_by = NULL,
-                started_at = coalesce(r.started_at, taken_at),
+                started_at = coalesce(r.started_at, greatest(taken_at, r.not_before)),
                 updated_at = now()
             WHERE r.run_id = wanted
             RETURNING r.* INTO claimed;

@@ -7,12 +7,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
+from weakref import WeakKeyDictionary
 
 from perron.caller import Caller
 from perron.database.engine import Database
 from perron.errors import AgentError, AgentNotFoundError
 from perron.ids import system_assistant_id
 from perron.models.agent import Agent
+from perron.plugins.agent import Agent as PluginAgent
 from perron.plugins.registry import RegisteredAgent, Registry
 from perron.repositories.agent import AgentRepository
 from perron.repositories.assistant import AssistantRepository
@@ -95,6 +97,10 @@ class AgentService:
             return Drawing(mermaid=draw_mermaid(graph), text=draw_text(graph))
 
 
+_schemas: WeakKeyDictionary[PluginAgent, Mapping[str, Any]] = WeakKeyDictionary()
+"""Derived in this process already: it takes a tenth of a second for each agent, at each opening."""
+
+
 async def _row(registered: RegisteredAgent, known: Agent | None, timeout_s: float) -> dict[str, Any]:
     agent = registered.agent
     row: dict[str, Any] = {
@@ -113,10 +119,12 @@ async def _row(registered: RegisteredAgent, known: Agent | None, timeout_s: floa
     is_factory = callable(agent.build)
     if is_factory and known and known.state == "loaded" and all(getattr(known, n) == row[n] for n in _IDENTITY):
         schemas: Mapping[str, Any] = row["schemas"]
+    elif agent in _schemas:
+        schemas = _schemas[agent]
     else:
         try:
             async with asyncio.timeout(timeout_s), open_graph(agent, access="assistants.read") as graph:
-                schemas = graph_schemas(graph)
+                schemas = _schemas[agent] = graph_schemas(graph)
         except AgentError as exc:
             row["state"], row["error"], schemas = "failed", exc.message, {}
         except TimeoutError:
