@@ -81,6 +81,8 @@ class Dispatcher:
         await asyncio.wait([self._task], timeout=_STOP_S)
 
     async def _listen(self, connection: asyncpg.Connection[Any]) -> None:
+        # What a crash of the server takes back here are bells that were heard: they ring again.
+        await connection.execute("SET synchronous_commit = off")
         queries = queries_on(connection, self._queue_schema)
         manager = QueueManager(queries, queries.qbe.settings.channel)
         for agent in self._agents:
