@@ -29,6 +29,8 @@ _OTHER_TABLES = ("agent", "integration", "connection")
 
 LogLevel = Literal["debug", "info", "warning", "error"]
 
+_LONGEST_DAYS = 36_500
+
 
 _SIGNING_KEY_BYTES = (24, 64)  # the specification's, of Standard Webhooks
 
@@ -96,6 +98,44 @@ class PlatformSettings(BaseSettings):
     webhook_timeout_s: float = Field(10.0, gt=0, description="How long a receiver of a webhook may take.")
     webhook_allow_private: bool = Field(
         False, description="Let webhooks go to internal addresses too: whoever starts runs can then reach those."
+    )
+
+    thread_ttl_minutes: float | None = Field(
+        None,
+        gt=0,
+        le=_LONGEST_DAYS * 1_440,
+        description="How long new threads last after their last update; none: until they are deleted.",
+    )
+    thread_ttl_strategy: Literal["delete", "keep_latest"] = Field(
+        "delete", description="What goes then: the thread, or all but its latest state (`keep_latest`)."
+    )
+    thread_ttl_waiting: bool = Field(False, description="Let threads expire too that wait for a person.")
+    keep_events_days: float = Field(
+        30,
+        ge=0,
+        le=_LONGEST_DAYS,
+        description="Age at which the events of ended runs go, by whole weeks; 0: never.",
+    )
+    keep_runs_days: float = Field(
+        90, ge=0, le=_LONGEST_DAYS, description="Age at which ended runs go, with their asks and events; 0: never."
+    )
+    keep_calls_days: float = Field(
+        90,
+        ge=0,
+        le=_LONGEST_DAYS,
+        description="Age at which settled calls go that no run can come to again; 0: never.",
+    )
+    keep_webhooks_days: float = Field(
+        30, ge=0, le=_LONGEST_DAYS, description="Age at which delivered and failed webhooks go; 0: never."
+    )
+    keep_crons_days: float = Field(
+        30, ge=0, le=_LONGEST_DAYS, description="Age at which ended crons go; 0: never."
+    )
+    keep_workers_days: float = Field(
+        1, ge=0, le=_LONGEST_DAYS, description="Age at which the rows of dead workers go; 0: never."
+    )
+    keep_queue_log_days: float = Field(
+        7, ge=0, le=_LONGEST_DAYS, description="Age at which the log and statistics of the queue go; 0: never."
     )
 
     log_level: LogLevel = Field("info", description="Least severe log line that is written.")

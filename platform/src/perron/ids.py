@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import NewType
 from uuid import UUID, uuid5
 
@@ -22,6 +23,11 @@ _ASSISTANTS = UUID("6ba7b821-9dad-11d1-80b4-00c04fd430c8")  # the SDK's namespac
 def new_id() -> UUID:
     """Return a uuid7: ordered by time, so that indexes and partitions of newer rows stay together."""
     return uuid7()
+
+
+def least_id(moment: datetime) -> UUID:
+    """Return the least uuid7 of a moment: the first 48 bits are the milliseconds since 1970."""
+    return UUID(int=int(moment.timestamp() * 1000) << 80)
 
 
 def next_worker_id(worker_id: WorkerId) -> WorkerId:

@@ -48,13 +48,19 @@ from perron.services.cron_firing import CronFiring
 from perron.services.health import HealthService
 from perron.services.pause import PauseService
 from perron.services.plugin import PluginService
+from perron.services.pruning import PruneService
+from perron.services.retention import Retention
 from perron.services.run import RunService
+from perron.services.storage import StorageService
 from perron.services.thread import ThreadService
 from perron.services.timeline import TimelineService
 from perron.services.validation import as_invalid_input
 from perron.services.webhook import WebhookService
 from perron.services.webhook_sending import WebhookSending
 from perron.services.worker import WorkerService
+
+_EXPIRY_S = 60.0
+_RETENTION_S = 600.0
 
 
 class Platform:
@@ -79,6 +85,8 @@ class Platform:
         )
         self.plugins = PluginService(shared.database)
         self.threads = ThreadService(shared.database, self.settings)
+        self.pruning = PruneService(shared.database, shared.pool, self.settings)
+        self.storage = StorageService(shared.database, self.settings)
         self.runs = RunService(shared.database, self.settings, shared.registry, self.live_settings, shared.pauses)
         self.asks = AskService(shared.database)
         self.calls = CallService(shared.database)
@@ -100,6 +108,10 @@ class Platform:
                 CronFiring(shared.database, shared.registry, self.runs).fire_due,
                 WebhookSending(shared.database, self.settings).deliver_due,
                 self.threads.delete_temporary,
+                rare={
+                    self.pruning.expire_due: _EXPIRY_S,
+                    Retention(shared.database, self.settings).delete_old: _RETENTION_S,
+                },
             )
         self._stack = AsyncExitStack()
 
@@ -286,6 +298,17 @@ class Platform:
         """
         thread, graph_id = await self._graph_of(thread_id)
         return await self.states.update(thread, graph_id, values, as_node=as_node, checkpoint_id=checkpoint_id)
+
+    async def copy_thread(self, thread_id: UUID | str) -> UUID:
+        """Copy a thread with all its checkpoints and return the copy's id.
+
+        The copy has no runs, and nothing waits in it. Of a thread that waits for a person, a run without input
+        asks again there; the thread itself stays as it is. See `ThreadService.copy`.
+
+        Raises:
+            ThreadBusyError: A run of the thread is in line.
+        """
+        return (await self.threads.copy(self.caller, _uuid(thread_id, "thread"))).thread_id
 
     async def _create(self, agent: str, given: Any, *, thread_id: UUID | str | None, **options: Any) -> Run:
         if isinstance(given, GraphCommand):

@@ -64,6 +64,9 @@ class AsyncPlatform(Protocol):
     ) -> RunnableConfig:
         """Write a state."""
 
+    async def copy_thread(self, thread_id: Id) -> UUID:
+        """Copy a thread."""
+
     async def close(self) -> None:
         """Close it."""
 
@@ -167,6 +170,10 @@ class SyncPlatform(Generic[P]):
         """Write a state as if a node had returned `values`; with `checkpoint_id` a fork from there."""
         work = self.platform.update_state(thread_id, values, as_node=as_node, checkpoint_id=checkpoint_id)
         return self.wait(work)
+
+    def copy_thread(self, thread_id: Id) -> UUID:
+        """Copy a thread with all its checkpoints and return the copy's id."""
+        return self.wait(self.platform.copy_thread(thread_id))
 
     def _each(self, events: AsyncIterator[Event]) -> Iterator[Event]:
         while (event := self.wait(anext(events, None))) is not None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from uuid import UUID
 
@@ -9,9 +11,11 @@ from sqlalchemy import Connection, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from perron.database.engine import SCHEMA
+from perron.ids import least_id
 
 WEEKS_AHEAD = 8
-_WEEK = timedelta(weeks=1)
+WEEK = timedelta(weeks=1)
+DROP_WAIT_MS = 100
 _LOCK = "perron.run_events"
 
 
@@ -29,7 +33,7 @@ async def ensure_partitions(session: AsyncSession) -> None:
 
 def make_partitions(connection: Connection) -> None:
     """As `ensure_partitions`, on a connection in a transaction."""
-    schema = connection.get_execution_options().get("schema_translate_map", {}).get(SCHEMA, SCHEMA)
+    schema = _schema(connection)
     if not _missing(connection, schema):
         return
     connection.execute(text("SET LOCAL lock_timeout = '5s'"))
@@ -44,7 +48,7 @@ def make_partitions(connection: Connection) -> None:
 
 def _statements(events: str, week: date) -> tuple[str, ...]:
     partition = f"{events}_{_suffix(week)}"
-    first, end = f"'{lower_bound(week)}'", f"'{lower_bound(week + _WEEK)}'"
+    first, end = f"'{lower_bound(week)}'", f"'{lower_bound(week + WEEK)}'"
     strays = f"DELETE FROM {events}_default WHERE run_id >= {first} AND run_id < {end} RETURNING *"  # noqa: S608
     return (
         # Not CREATE … PARTITION OF: its lock on `run_events` would stop all reading and writing of events.
@@ -55,12 +59,53 @@ def _statements(events: str, week: date) -> tuple[str, ...]:
 
 
 def lower_bound(week: date) -> UUID:
-    """Return the least uuid7 of a day: its first 48 bits are the milliseconds since 1970."""
-    midnight = datetime.combine(week, time(), tzinfo=UTC)
-    return UUID(int=int(midnight.timestamp() * 1000) << 80)
+    """Return the least uuid7 of a day."""
+    return least_id(datetime.combine(week, time(), tzinfo=UTC))
 
 
-def _missing(connection: Connection, schema: str) -> list[date]:
+async def past_weeks(session: AsyncSession, *, age: timedelta) -> list[date]:
+    """Return the Mondays of the partitions whose week has ended so long ago, oldest first."""
+    return await (await session.connection()).run_sync(_past_weeks, age)
+
+
+async def drop_week(session: AsyncSession, week: date) -> bool:
+    """Drop the partition of a week; False when another process is at it.
+
+    Nobody waits for it longer than `DROP_WAIT_MS`: its lock on `run_events` stops all reading and writing of
+    events, also while it waits for one that holds them. (DETACH … CONCURRENTLY needs no such lock, and is refused
+    where there is a default partition.)
+
+    Raises:
+        sqlalchemy.exc.DBAPIError: With SQLSTATE 55P03: somebody held `run_events` for longer.
+    """
+    return await (await session.connection()).run_sync(_drop_week, week)
+
+
+def _drop_week(connection: Connection, week: date) -> bool:
+    schema = _schema(connection)
+    lock = text("SELECT pg_try_advisory_xact_lock(hashtext(:name))")
+    if not connection.execute(lock, {"name": f"{_LOCK} {schema}"}).scalar_one():
+        return False
+    connection.execute(text(f"SET LOCAL lock_timeout = {DROP_WAIT_MS}"))
+    events = f"{connection.dialect.identifier_preparer.quote(schema)}.run_events"
+    connection.execute(text(f"DROP TABLE IF EXISTS {events}_{_suffix(week)}"))
+    return True
+
+
+def _past_weeks(connection: Connection, age: timedelta) -> list[date]:
+    today, names = _partitions(connection, _schema(connection))
+    found = (re.fullmatch(r"run_events_(\d{4})_(\d\d)_(\d\d)", name) for name in names)
+    weeks = sorted(date(*map(int, match.groups())) for match in found if match)
+    return [week for week in weeks if week + WEEK + age <= today]
+
+
+def _schema(connection: Connection) -> str:
+    schema: str = connection.get_execution_options().get("schema_translate_map", {}).get(SCHEMA, SCHEMA)
+    return schema
+
+
+def _partitions(connection: Connection, schema: str) -> tuple[date, Sequence[str]]:
+    """Return the date by the database's clock, and the names of all partitions."""
     today, names = connection.execute(
         text("""
             SELECT (now() AT TIME ZONE 'UTC')::date, array_agg(p.relname::text)
@@ -71,9 +116,14 @@ def _missing(connection: Connection, schema: str) -> list[date]:
         """),
         {"schema": schema},
     ).one()
+    return today, names or ()
+
+
+def _missing(connection: Connection, schema: str) -> list[date]:
+    today, names = _partitions(connection, schema)
     monday = today - timedelta(days=today.weekday())
-    weeks = (monday + n * _WEEK for n in range(WEEKS_AHEAD + 1))
-    return [week for week in weeks if f"run_events_{_suffix(week)}" not in (names or ())]
+    weeks = (monday + n * WEEK for n in range(WEEKS_AHEAD + 1))
+    return [week for week in weeks if f"run_events_{_suffix(week)}" not in names]
 
 
 def _suffix(week: date) -> str:

@@ -42,7 +42,7 @@ class Call(Owned, Stamped, Base):
     slot: Mapped[str]
     """`#<ordinal>` within (task, tool call, operation), with `/<n>` for a call that stands where another one was
     recorded; `=<key>` for `.once(key)`, whose task is ''; `@<id>` for what is never replayed: plain reads;
-    `~<run id>#<ordinal>` for those of a run that was rolled back."""
+    `~<run id>#<ordinal>` for those of a run that was rolled back; `~copy/<call id>` in a copy of the thread."""
     checkpoint_ns: Mapped[str] = mapped_column(server_default="")
     """The namespace whose next checkpoint clears `sealed`; `*` for `.once(key)`: kept as long as the thread."""
     node: Mapped[str] = mapped_column(server_default="")

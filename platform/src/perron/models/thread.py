@@ -14,6 +14,8 @@ from perron.models.base import Base, Owned, Stamped
 if TYPE_CHECKING:
     from perron.models.run import Run
 ThreadStatus = Literal["idle", "busy", "interrupted", "error"]
+PruneStrategy = Literal["delete", "keep_latest"]
+"""What goes: the thread, or all of its checkpoints but the newest of each namespace."""
 
 
 class Thread(Owned, Stamped, Base):
@@ -29,6 +31,7 @@ class Thread(Owned, Stamped, Base):
             postgresql_ops={"metadata": "jsonb_path_ops"},
         ),
         Index("ix_threads_temporary", "thread_id", postgresql_where=text("is_temporary")),
+        Index("ix_threads_expires_at", "expires_at", postgresql_where=text("expires_at IS NOT NULL")),
     )
 
     thread_id: Mapped[UUID] = mapped_column(primary_key=True)
@@ -47,6 +50,9 @@ class Thread(Owned, Stamped, Base):
     """{"error": "ValueError", "message": "…"}"""
     ttl: Mapped[dict[str, Any] | None]
     """{"strategy": "delete" | "keep_latest", "ttl_minutes": 60}"""
+    expires_at: Mapped[datetime | None]
+    """`ttl` after `updated_at`: a trigger sets it (revision 0010). Null without a ttl, and once its earlier
+    checkpoints are gone, until the next update."""
     is_temporary: Mapped[bool] = mapped_column(server_default="false")
     """It goes when its run has ended and nothing waits in it."""
     next_seq: Mapped[int] = mapped_column(server_default="1")

@@ -25,6 +25,7 @@ class WebhookDelivery(Owned, Stamped, Base):
     __table_args__ = (
         Index(None, "tenant", "state", "created_at"),
         Index("ix_webhook_deliveries_due_at", "due_at", postgresql_where=text("state = 'pending'")),
+        Index("ix_webhook_deliveries_ended", "updated_at", postgresql_where=text("state <> 'pending'")),
     )
 
     delivery_id: Mapped[UUID] = mapped_column(primary_key=True)

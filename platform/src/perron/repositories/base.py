@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
+from datetime import timedelta
 from typing import Any, ClassVar, Generic, TypeVar, cast
 from uuid import UUID
 
@@ -18,6 +19,12 @@ T = TypeVar("T", bound=Base)
 
 DATABASE_NOW: ColumnElement[Any] = func.clock_timestamp()
 """The database's clock, at the moment of the statement."""
+
+
+def older_than(age: timedelta) -> ColumnElement[Any]:
+    """Return the moment that lies so long ago by the database's clock."""
+    return func.clock_timestamp() - age
+
 
 Key = UUID | str | tuple[UUID | str | int, ...]
 
@@ -107,6 +114,19 @@ class BaseRepository(Generic[T]):
         statement = delete(self.model).where(*self.visible(), *self._by_key(key))
         result = await self.session.execute(statement.returning(*self.model.__mapper__.primary_key))
         return result.first() is not None
+
+    async def delete_some(self, *conditions: ColumnElement[bool], limit: int) -> Sequence[Any]:
+        """Delete up to `limit` rows, whoever's they are, but for those that another transaction holds.
+
+        Returns:
+            Their keys.
+        """
+        key = self.model.__mapper__.primary_key[0]
+        picked = select(key).where(*conditions).limit(limit)
+        # Read once: a subquery may be read again for each row, and take more than the limit.
+        doomed = picked.with_for_update(skip_locked=True, of=self.model).cte("doomed")
+        statement = delete(self.model).where(key.in_(select(doomed.c[key.name]))).returning(key)
+        return (await self.session.execute(statement.execution_options(synchronize_session=False))).scalars().all()
 
     async def stream(self, query: Select[T] | None = None, *, batch: int = 500) -> AsyncIterator[T]:
         """Yield rows through a server-side cursor, `batch` at a time, and forget each after its use.

@@ -17,6 +17,14 @@ Returns the holders (`<run id>/<epoch>`) that were left out: the run is not runn
 """
 
 
+_COPIED = {
+    "checkpoints": "checkpoint_ns, checkpoint_id, parent_checkpoint_id, type, checkpoint, metadata",
+    "checkpoint_blobs": "checkpoint_ns, channel, version, type, blob",
+    "checkpoint_writes": "checkpoint_ns, checkpoint_id, task_id, task_path, idx, channel, type, blob",
+}
+"""Table → its columns but for the thread's id."""
+
+
 class CheckpointRepository:
     """The checkpoints of threads, in LangGraph's own tables."""
 
@@ -73,6 +81,15 @@ class CheckpointRepository:
         for table in ("checkpoint_writes", "checkpoint_blobs", "checkpoints"):
             statement = f"DELETE FROM {self._schema}.{table} WHERE thread_id = ANY(:thread_ids)"  # noqa: S608
             await self._session.execute(text(statement), values)
+
+    async def copy(self, thread_id: UUID, *, to: UUID) -> None:
+        """Give another thread all that LangGraph has stored of this one: the whole history with its writes."""
+        for table, columns in _COPIED.items():
+            statement = f"""
+                INSERT INTO {self._schema}.{table} (thread_id, {columns})
+                SELECT :to, {columns} FROM {self._schema}.{table} WHERE thread_id = :thread_id
+            """  # noqa: S608  # checked identifiers
+            await self._session.execute(text(statement), {"thread_id": str(thread_id), "to": str(to)})
 
     async def get_interrupts(self, thread_id: UUID) -> list[dict[str, Any]]:
         """Return what each task asked last, as LangGraph serialised it, and whether it has ended since.

@@ -14,7 +14,7 @@ from perron.models.agent import Agent
 from perron.models.assistant import Assistant
 from perron.models.cron import Cron
 from perron.models.worker import Worker
-from perron.repositories.base import DATABASE_NOW, BaseRepository
+from perron.repositories.base import DATABASE_NOW, BaseRepository, older_than
 from perron.repositories.worker import is_live
 
 
@@ -96,6 +96,11 @@ class CronRepository(BaseRepository[Cron]):
             .with_for_update(key_share=True, skip_locked=True)
         )
         return (await self.session.execute(query)).scalar_one_or_none()
+
+    async def delete_ended(self, *, age: timedelta, limit: int) -> Sequence[UUID]:
+        """Delete crons whose end was so long ago, whoever's they are."""
+        has_ended = Cron.end_time < older_than(age), Cron.next_run_date.is_(None)
+        return await self.delete_some(*has_ended, limit=limit)
 
     async def transfer(self, thread_id: UUID, *, to: str) -> None:
         """Make all crons of a thread another principal's."""

@@ -8,6 +8,9 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+COPIED = "~copy/"
+"""Begins the slot of a call that a thread knows of from the one that it was copied from."""
+
 
 @dataclass(frozen=True, slots=True)
 class RecordedCall:
@@ -36,9 +39,14 @@ class RecordedCall:
         return self.has_attempts and self.effect != "read" and self.state in ("done", "sent", "in_doubt")
 
     @property
-    def is_rolled_back(self) -> bool:
-        """Whether the run that made it was rolled back."""
+    def is_set_aside(self) -> bool:
+        """Whether it is only asked about, never replayed: of a run that was rolled back, or of the original."""
         return self.slot.startswith("~")
+
+    @property
+    def is_of_original(self) -> bool:
+        """Whether the thread that this one was copied from has made it."""
+        return self.slot.startswith(COPIED)
 
     @property
     def is_question(self) -> bool:

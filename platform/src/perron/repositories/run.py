@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import cache
 from typing import Any, cast
 from uuid import UUID
@@ -28,13 +28,15 @@ from sqlalchemy import (
 from sqlalchemy.orm import aliased, joinedload, selectinload
 from sqlalchemy.sql.selectable import TypedReturnsRows
 
+from perron import clock
 from perron.database.engine import SCHEMA
 from perron.errors import RunNotFoundError
+from perron.ids import least_id
 from perron.models.ask import Ask
 from perron.models.run import ACTIVE, Run
 from perron.models.thread import Thread
 from perron.models.undo import KeptSeal, ReplacedWrite
-from perron.repositories.base import BaseRepository, columns_of
+from perron.repositories.base import BaseRepository, columns_of, older_than
 from perron.repositories.pause import is_held
 from perron.repositories.worker import lives
 
@@ -202,6 +204,28 @@ class RunRepository(BaseRepository[Run]):
             .execution_options(synchronize_session=False)
         )
         return (await self.session.execute(statement)).first() is not None
+
+    async def has_since(self, first: UUID, end: UUID, *, age: timedelta) -> bool:
+        """Say whether a run with an id from `first` up to before `end` has not ended, or not for so long."""
+        is_recent = or_(Run.status.in_(ACTIVE), Run.finished_at > older_than(age))
+        query = select(exists().where(Run.run_id >= first, Run.run_id < end, is_recent))
+        return bool((await self.session.execute(query)).scalar_one())
+
+    async def delete_ended(self, *, age: timedelta, limit: int) -> Sequence[UUID]:
+        """Delete runs, whoever's they are, that ended so long ago, with their asks; return their ids.
+
+        Those of a thread that waits for a person, or stands in the middle, stay.
+        """
+        is_at_rest = exists().where(Thread.thread_id == Run.thread_id, Thread.status.in_(("idle", "error")))
+        waits = exists().where(Ask.thread_id == Run.thread_id, Ask.state == "open")
+        return await self.delete_some(
+            Run.run_id < least_id(clock.now() - age),  # by the index: no run ends before its id is made
+            Run.status.not_in(ACTIVE),
+            Run.finished_at < older_than(age),
+            is_at_rest,
+            ~waits,
+            limit=limit,
+        )
 
     async def transfer(self, thread_id: UUID, *, to: str) -> None:
         """Make all runs of a thread another principal's."""

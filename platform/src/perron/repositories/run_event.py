@@ -62,6 +62,10 @@ class RunEventRepository(BaseRepository[RunEvent]):
         )
         return (await self.session.execute(query)).scalars().all()
 
+    async def delete_of_runs(self, run_ids: Sequence[UUID]) -> None:
+        """Delete all events of runs, whoever's they are."""
+        await self.session.execute(delete(RunEvent).where(RunEvent.run_id.in_(run_ids)))
+
     async def delete_of(self, thread_ids: Sequence[UUID]) -> None:
         """Delete all events of the runs of threads, whoever's they are."""
         runs = select(Run.run_id).where(Run.thread_id.in_(thread_ids))

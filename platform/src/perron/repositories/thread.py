@@ -4,16 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
-from sqlalchemy import delete, exists, func, select, update
+from sqlalchemy import ColumnElement, Table, case, delete, exists, func, null, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from perron.errors import ThreadNotFoundError
+from perron.models.ask import Ask
+from perron.models.cron import Cron
 from perron.models.run import ACTIVE, Run
 from perron.models.thread import Thread
-from perron.repositories.base import BaseRepository
+from perron.repositories.base import BaseRepository, columns_of
+
+BUSY, CRON, WAITS = "busy", "cron", "waits"
+"""What a thread is used for: a run is in line, a cron is to run on it, or it waits for a person."""
 
 
 class ThreadRepository(BaseRepository[Thread]):
@@ -22,7 +27,9 @@ class ThreadRepository(BaseRepository[Thread]):
     model = Thread
     not_found = ThreadNotFoundError
 
-    async def create_if_absent(self, thread_id: UUID, *, metadata: dict[str, Any]) -> bool:
+    async def create_if_absent(
+        self, thread_id: UUID, *, metadata: dict[str, Any], ttl: dict[str, Any] | None = None
+    ) -> bool:
         """Insert an idle thread of the caller; say whether it was new."""
         statement = (
             insert(Thread)
@@ -31,6 +38,7 @@ class ThreadRepository(BaseRepository[Thread]):
                 tenant=self.caller.tenant,
                 owner=self.caller.principal,
                 metadata_=metadata,
+                ttl=null() if ttl is None else ttl,
             )
             .on_conflict_do_nothing()
             .returning(Thread.thread_id)
@@ -63,6 +71,67 @@ class ThreadRepository(BaseRepository[Thread]):
             update(Thread).where(Thread.thread_id == thread_id, *self.visible()).values(owner=to)
         )
 
+    async def change(self, thread_id: UUID, **values: Any) -> None:
+        """Set columns of a thread that the caller may see; that is an update of it."""
+        statement = update(Thread).where(Thread.thread_id == thread_id, *self.visible())
+        values = {name: null() if value is None else value for name, value in values.items()}
+        await self.session.execute(statement.values(values).execution_options(synchronize_session=False))
+
+    async def copy(self, thread: Thread, *, to: UUID) -> None:
+        """Insert a thread of the same owner with the same state; nothing waits in it, and it has had no run."""
+        values = columns_of(thread)
+        for name in ("data_key", "expires_at", "is_temporary", "created_at", "updated_at", "next_seq"):
+            values.pop(name, None)
+        values |= {"thread_id": to, "status": thread.rest_status, "interrupts": {}}
+        values |= {name: null() for name in ("values", "error", "ttl") if values[name] is None}
+        await self.session.execute(insert(cast("Table", Thread.__table__)).values(values))
+
+    async def find_ids(self, *, status: str | None = None, older_than: timedelta | None = None) -> Sequence[UUID]:
+        """Return all threads of the caller, those first that were updated the longest ago."""
+        query = select(Thread.thread_id).where(*self.visible())
+        if status is not None:
+            query = query.where(Thread.status == status)
+        if older_than is not None:
+            query = query.where(Thread.updated_at < func.clock_timestamp() - older_than)
+        return (await self.session.execute(query.order_by(Thread.updated_at))).scalars().all()
+
+    async def lock_all(self, thread_ids: Sequence[UUID]) -> Sequence[UUID]:
+        """Lock those of these threads that the caller may see, so that no run begins in them; return their ids."""
+        query = select(Thread.thread_id).where(Thread.thread_id.in_(thread_ids), *self.visible())
+        query = query.order_by(Thread.thread_id).with_for_update(key_share=True)
+        return (await self.session.execute(query)).scalars().all()
+
+    async def take_expired(self, *, with_waiting: bool, limit: int) -> Sequence[tuple[UUID, str]]:
+        """Lock threads, whoever's they are, whose time is over and that are not used, each with its strategy.
+
+        Look at them once more then: what has begun to use one may have committed before the lock.
+        """
+        uses = _uses()
+        if with_waiting:
+            uses.pop(WAITS)
+        query = (
+            select(Thread.thread_id, Thread.ttl["strategy"].astext)
+            .where(Thread.expires_at <= func.clock_timestamp(), ~or_(*uses.values()))
+            .order_by(Thread.expires_at)
+            .limit(limit)
+            .with_for_update(skip_locked=True)
+        )
+        return [(row[0], row[1]) for row in await self.session.execute(query)]
+
+    async def find_used(self, thread_ids: Sequence[UUID]) -> dict[UUID, str]:
+        """Return what speaks against pruning threads, for those where something does; lock them first."""
+        uses = _uses()
+        why = case(*((condition, use) for use, condition in uses.items()))
+        query = select(Thread.thread_id, why).where(Thread.thread_id.in_(thread_ids), or_(*uses.values()))
+        return {row[0]: row[1] for row in await self.session.execute(query)}
+
+    async def has_been_pruned(self, thread_id: UUID) -> None:
+        """Note that only a thread's newest state is left: it expires again after its next update, not before."""
+        is_done = Thread.expires_at.is_not(None), Thread.ttl["strategy"].astext == "keep_latest"
+        statement = update(Thread).where(Thread.thread_id == thread_id, *is_done)
+        values = {"expires_at": None, "updated_at": Thread.updated_at}
+        await self.session.execute(statement.values(values).execution_options(synchronize_session=False))
+
     async def take_temporary(self, *, idle_for: timedelta, limit: int) -> Sequence[UUID]:
         """Lock temporary threads, whoever's they are, in which nothing is in line or waits for so long."""
         has_active = exists().where(Run.thread_id == Thread.thread_id, Run.status.in_(ACTIVE))
@@ -82,3 +151,15 @@ class ThreadRepository(BaseRepository[Thread]):
     async def delete_any(self, thread_ids: Sequence[UUID]) -> None:
         """Delete threads, whoever's they are, with their runs, asks and crons."""
         await self.session.execute(delete(Thread).where(Thread.thread_id.in_(thread_ids)))
+
+
+def _uses() -> dict[str, ColumnElement[bool]]:
+    """Return when a thread is used, by what for, the most urgent first."""
+    has_active = exists().where(Run.thread_id == Thread.thread_id, Run.status.in_(ACTIVE))
+    return {
+        BUSY: or_(Thread.status == "busy", has_active),
+        CRON: exists().where(Cron.thread_id == Thread.thread_id, Cron.next_run_date.is_not(None)),
+        WAITS: or_(
+            Thread.status == "interrupted", exists().where(Ask.thread_id == Thread.thread_id, Ask.state == "open")
+        ),
+    }

@@ -11,7 +11,7 @@ from sqlalchemy import func, select, update
 
 from perron.errors import DeliveryNotFoundError
 from perron.models.webhook_delivery import WebhookDelivery
-from perron.repositories.base import BaseRepository
+from perron.repositories.base import BaseRepository, older_than
 
 
 class WebhookDeliveryRepository(BaseRepository[WebhookDelivery]):
@@ -49,6 +49,11 @@ class WebhookDeliveryRepository(BaseRepository[WebhookDelivery]):
             .execution_options(synchronize_session=False)
         )
         return (await self.session.execute(statement)).scalars().all()
+
+    async def delete_ended(self, *, age: timedelta, limit: int) -> Sequence[UUID]:
+        """Delete what was delivered or given up so long ago, whoever's it is."""
+        is_over = WebhookDelivery.state != "pending", WebhookDelivery.updated_at < older_than(age)
+        return await self.delete_some(*is_over, limit=limit)
 
     async def end_attempt(
         self, delivery: WebhookDelivery, *, retry_in: timedelta | None = None, **values: Any

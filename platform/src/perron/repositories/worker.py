@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import timedelta
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, exists, func, select, text, update
@@ -11,7 +12,7 @@ from sqlalchemy.orm import InstrumentedAttribute
 from perron.errors import WorkerNotFoundError
 from perron.ids import process_of
 from perron.models.worker import Worker
-from perron.repositories.base import BaseRepository
+from perron.repositories.base import BaseRepository, older_than
 
 BEAT = "UPDATE {schema}.workers SET beat_at = clock_timestamp() WHERE worker_id = %s"
 """One beat, for the side thread's own psycopg connection."""
@@ -42,6 +43,10 @@ class WorkerRepository(BaseRepository[Worker]):
         """Say whether this worker has beaten within its lease."""
         query = select(Worker.worker_id).where(Worker.worker_id == worker_id, is_live())
         return (await self.session.execute(query)).first() is not None
+
+    async def delete_dead(self, *, age: timedelta, limit: int) -> Sequence[UUID]:
+        """Delete workers that have not beaten for so long, nor within their lease."""
+        return await self.delete_some(Worker.beat_at < older_than(age), ~is_live(), limit=limit)
 
     async def revive(self, worker_id: UUID, *, agents: list[str]) -> None:
         """Set what the worker can run, and count this as a beat."""

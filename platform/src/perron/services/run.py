@@ -38,6 +38,7 @@ from perron.services.closing import closed_asks, store_answers, with_resume
 from perron.services.filter import check_filter
 from perron.services.setting import SettingService
 from perron.services.stopping import stop
+from perron.services.thread_ttl import default_ttl
 from perron.services.webhook_address import check_webhook
 
 _RESERVED = ("thread_id", "run_id", "graph_id", "assistant_id", "checkpoint_id", "checkpoint_ns", "checkpoint_map")
@@ -387,6 +388,8 @@ class RunService:
             next_seq=1,
             interrupts={},
         )
+        if ttl := default_ttl(self._settings):
+            thread.ttl = ttl
         if body.thread_id is not None and await threads.find_any(body.thread_id) is not None:
             # Made meanwhile, or somebody else's.
             return await threads.get(body.thread_id, lock=True), False

@@ -15,12 +15,15 @@ from perron.errors import AlreadyExistsError, InvalidInputError, PermissionDenie
 from perron.ids import new_id
 from perron.models.thread import Thread, ThreadStatus
 from perron.repositories.ask import AskRepository
+from perron.repositories.call import CallRepository
 from perron.repositories.checkpoint import CheckpointRepository
 from perron.repositories.cron import CronRepository
 from perron.repositories.run import RunRepository
-from perron.repositories.run_event import RunEventRepository
 from perron.repositories.thread import ThreadRepository
+from perron.schemas.thread import ThreadUpdate, Ttl
 from perron.services.filter import check_filter
+from perron.services.thread_deletion import delete_threads
+from perron.services.thread_ttl import default_ttl
 
 _BATCH = 100
 _READING = timedelta(minutes=1)
@@ -35,9 +38,14 @@ class ThreadService:
         self._settings = settings
 
     async def create(
-        self, caller: Caller, *, thread_id: UUID | None = None, metadata: dict[str, Any] | None = None
+        self,
+        caller: Caller,
+        *,
+        thread_id: UUID | None = None,
+        metadata: dict[str, Any] | None = None,
+        ttl: Ttl | None = None,
     ) -> Thread:
-        """Make an idle thread.
+        """Make an idle thread; without `ttl` the settings say how long it lasts.
 
         Raises:
             AlreadyExistsError: A thread has this id.
@@ -45,7 +53,8 @@ class ThreadService:
         async with self._database.begin() as session:
             threads = ThreadRepository(session, caller)
             made = thread_id or new_id()
-            if not await threads.create_if_absent(made, metadata=clean(metadata or {})[0]):
+            column = ttl.column if ttl is not None else default_ttl(self._settings)
+            if not await threads.create_if_absent(made, metadata=clean(metadata or {})[0], ttl=column):
                 raise AlreadyExistsError(f"There is a thread {made} already.", thread_id=str(made))
             return await threads.get(made)
 
@@ -53,6 +62,38 @@ class ThreadService:
         """Return the thread."""
         async with self._database.begin() as session:
             return await ThreadRepository(session, caller).get(thread_id)
+
+    async def update(self, caller: Caller, thread_id: UUID, body: ThreadUpdate) -> Thread:
+        """Merge metadata into the thread's, and set or take away its `ttl`: only what is given."""
+        async with self._database.begin() as session:
+            threads = ThreadRepository(session, caller)
+            thread = await threads.get(thread_id, lock=True)
+            values: dict[str, Any] = {"metadata_": {**thread.metadata_, **clean(body.metadata)[0]}}
+            if "ttl" in body.model_fields_set:
+                values["ttl"] = body.ttl.column if body.ttl is not None else None
+            await threads.change(thread_id, **values)
+            await session.refresh(thread)
+            return thread
+
+    async def copy(self, caller: Caller, thread_id: UUID) -> Thread:
+        """Make a thread of the same owner with the same state and checkpoints, and without runs.
+
+        Nothing waits in it: what the thread waits for is asked again, as the copy's own question, when a run goes
+        on there. So is a person before a write is sent again that the thread's state does not have the result of.
+
+        Raises:
+            ThreadBusyError: A run is in line.
+        """
+        copied = new_id()
+        async with self._database.begin() as session:
+            threads = ThreadRepository(session, caller)
+            thread = await threads.get(thread_id, lock=True)
+            if await RunRepository(session, caller).find_head_id(thread_id) is not None:
+                raise ThreadBusyError(thread_id)
+            await threads.copy(thread, to=copied)
+            await CheckpointRepository(session, schema=self._settings.langgraph_schema).copy(thread_id, to=copied)
+            await CallRepository(session, caller).copy_doubts(thread_id, to=copied)
+            return await threads.get(copied)
 
     async def search(
         self,
@@ -107,8 +148,5 @@ class ThreadService:
         async with self._database.begin() as session:
             threads = ThreadRepository(session, Caller.system())
             thread_ids = await threads.take_temporary(idle_for=_READING, limit=_BATCH)
-            if thread_ids:
-                await CheckpointRepository(session, schema=self._settings.langgraph_schema).delete(thread_ids)
-                await RunEventRepository(session, Caller.system()).delete_of(thread_ids)
-                await threads.delete_any(thread_ids)
+            await delete_threads(session, thread_ids, langgraph_schema=self._settings.langgraph_schema)
         return len(thread_ids) == _BATCH

@@ -39,11 +39,13 @@ def mismatch(
 ) -> OpenAsk:
     """Ask whether a write is meant that was made before: here with other arguments, or elsewhere with the same."""
     was = "done" if other.state == "done" else "sent, with an unknown outcome,"
-    where = "run that was rolled back" if other.is_rolled_back else "step that this thread has left behind"
+    where = "in a run that was rolled back" if other.is_set_aside else "in a step that this thread has left behind"
+    if other.is_of_original:
+        where = "by the thread that this one was copied from"
     if is_same:
         question = (
             f"{spec.key} was {was} with the same arguments before: at {_time(other.created_at)}, in the node "
-            f"{other.node!r} (task {other.task_id}), in a {where}."
+            f"{other.node!r} (task {other.task_id}), {where}."
         )
     else:
         question = (

@@ -44,7 +44,7 @@ class TaskHistory:
         self._own: list[RecordedCall] = []
         self._of_others: list[RecordedCall] = []
         for row in rows:
-            is_own = row.task_id == task_id and not row.is_rolled_back
+            is_own = row.task_id == task_id and not row.is_set_aside
             (self._own if is_own else self._of_others).append(row)
         self._used: set[tuple[str, str, str]] = set()
 
@@ -78,13 +78,13 @@ class TaskHistory:
         self, operation: str, fingerprint: bytes, checkpoints: Mapping[str, str]
     ) -> RecordedCall | None:
         """Return the same write by another task of the node, in a superstep that was never applied, or by any task
-        of a run that was rolled back.
+        of a run that was rolled back or of the thread that this one was copied from.
         """
         for row in self._of_others:
             if (
                 row.may_have_acted
                 and (row.operation, row.fingerprint) == (operation, fingerprint)
-                and (row.is_rolled_back or is_other_superstep(row.checkpoints, checkpoints))
+                and (row.is_set_aside or is_other_superstep(row.checkpoints, checkpoints))
             ):
                 return row
         return None
