@@ -182,6 +182,16 @@ def duration(seconds: float) -> str:
     return f"{seconds / 86_400:.0f} d"
 
 
+def byte_size(size_bytes: int) -> str:
+    """Return a number of bytes in the unit that fits it."""
+    size = float(size_bytes)
+    for unit in ("B", "kB", "MB", "GB"):
+        if size < 1000:
+            return f"{size:.0f} {unit}" if size >= 10 or unit == "B" else f"{size:.1f} {unit}"
+        size /= 1000
+    return f"{size:.1f} TB"
+
+
 def _long(value: Any) -> str:
     if isinstance(value, datetime):
         return f"{value.astimezone().isoformat(sep=' ', timespec='seconds')} ({ago(value)})"
