@@ -11,10 +11,11 @@ from tests.conftest import until
 from tests.runtime.conftest import Rows
 
 from perron.caller import Caller
-from perron.errors import LeaseLostError
+from perron.errors import EventsGoneError, LeaseLostError
 from perron.ids import RunId
 from perron.runtime.claim import ClaimedRun
-from perron.runtime.events import EventLog, EventReader, EventWriter
+from perron.runtime.event_reader import EventReader
+from perron.runtime.events import EventLog, EventWriter
 from perron.runtime.readers import Readers, rings
 
 
@@ -115,12 +116,12 @@ async def test_an_append_that_lost_its_connection_leaves_no_gap(rows: Rows, log:
     assert await numbers(rows, run.run_id) == list(range(1, 21))
 
 
-async def test_a_reader_of_a_run_whose_events_are_gone_ends(rows: Rows) -> None:
+async def test_a_reader_of_a_run_whose_events_are_gone_is_told(rows: Rows) -> None:
     run_id = await rows.make_run(status="success", epoch=1)
     reader = EventReader(rows.database, Readers(), poll_s=0.05)
 
-    async with asyncio.timeout(5):
-        assert [row async for row in reader.follow(Caller.system(), run_id)] == []
+    with pytest.raises(EventsGoneError, match="a minute after its end"):
+        await asyncio.wait_for(anext(reader.follow(Caller.system(), run_id)), 5)
 
 
 async def test_a_bell_wakes_a_reader_before_its_poll(rows: Rows) -> None:
@@ -133,6 +134,7 @@ async def test_a_bell_wakes_a_reader_before_its_poll(rows: Rows) -> None:
 
     async def follow() -> None:
         async for row in reader.follow(Caller.system(), run.run_id):
+            assert row is not None
             read.append(row.payload)
 
     following = asyncio.create_task(follow())

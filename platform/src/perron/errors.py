@@ -16,6 +16,7 @@ PerronError
 ├── ConflictError                 409: the thing is not in a state that allows it
 │   ├── AlreadyExistsError, ThreadBusyError, NotWaitingError
 │   └── RunEndedError, CheckpointMovedError, AlreadyDeliveredError
+├── EventsGoneError               410: what a run has streamed is not kept any more
 ├── InvalidInputError             422: the input does not fit
 │   └── InternalAddressError      a webhook that leads inside
 ├── PermissionDeniedError         403
@@ -192,6 +193,20 @@ class RunGoneError(RunNotFoundError):
         super().__init__(run_id)
         self.message = f"The run {run_id} is gone: it was rolled back, or deleted with its thread."
         self.args = (self.message,)
+
+
+class EventsGoneError(PerronError):
+    """What a run has streamed, or a part of it, is not there any more."""
+
+    code = "events_gone"
+    http_status = 410
+
+    def __init__(self, run_id: object) -> None:
+        super().__init__(
+            f"The events of run {run_id} are gone: they are kept for a minute after its end, or with "
+            f"`stream_resumable` for longer. `perron runs show {run_id}` has what came of it.",
+            run_id=str(run_id),
+        )
 
 
 class AskNotFoundError(NotFoundError):

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Generator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing
 from functools import partial
 from types import TracebackType
-from typing import Any
+from typing import Any, get_args
 from uuid import UUID
 
 from langchain_core.runnables import RunnableConfig
@@ -17,7 +17,7 @@ from pydantic import ValidationError
 
 from perron.caller import Caller
 from perron.configuration import PlatformSettings, load_settings
-from perron.core.event import Event
+from perron.core.event import HEARTBEAT, Event
 from perron.core.opening import Opened, open_parts
 from perron.core.result import RunResult, result_of
 from perron.core.sync import SyncPlatform
@@ -29,14 +29,15 @@ from perron.plugins.agent import Agent
 from perron.plugins.calling import call_each
 from perron.runtime.chores import Chores
 from perron.runtime.claim import ClaimedRun
-from perron.runtime.events import LAST_EVENT, EventReader
-from perron.runtime.execution import STEP_EVENT
+from perron.runtime.event_reader import START, EventReader
+from perron.runtime.events import LAST_EVENT, STEP_EVENT
 from perron.runtime.finish import Outcome
 from perron.runtime.inputs import check_input
-from perron.runtime.readers import rings
+from perron.runtime.packing import Position
+from perron.runtime.readers import Presence, rings
 from perron.runtime.state import ThreadStates
 from perron.runtime.worker import Worker
-from perron.schemas.run import RunCreate
+from perron.schemas.run import OnDisconnect, RunCreate
 from perron.services.agent import AgentService
 from perron.services.agent_check import AgentCheckService
 from perron.services.answer import Answer, Answers
@@ -45,12 +46,14 @@ from perron.services.call import CallService
 from perron.services.connection import ConnectionService
 from perron.services.cron import CronService
 from perron.services.cron_firing import CronFiring
+from perron.services.event import EventService
 from perron.services.health import HealthService
 from perron.services.pause import PauseService
 from perron.services.plugin import PluginService
 from perron.services.pruning import PruneService
 from perron.services.retention import Retention
 from perron.services.run import RunService
+from perron.services.run_reader import RunReaderService
 from perron.services.storage import StorageService
 from perron.services.thread import ThreadService
 from perron.services.timeline import TimelineService
@@ -61,6 +64,8 @@ from perron.services.worker import WorkerService
 
 _EXPIRY_S = 60.0
 _RETENTION_S = 600.0
+_DIGITS = 9
+"""Of the numbers in event ids: PostgreSQL keeps them as `integer`."""
 
 
 class Platform:
@@ -100,6 +105,7 @@ class Platform:
         self.timelines = TimelineService(shared.database)
         self.health = HealthService(shared.database)
         self.states = ThreadStates(shared)
+        self.run_readers = RunReaderService(shared.database, self.runs)
         self._reader = EventReader(shared.database, shared.readers, poll_s=self.settings.poll_s)
         self._worker: Worker | None = None
         if with_worker:
@@ -108,6 +114,8 @@ class Platform:
                 CronFiring(shared.database, shared.registry, self.runs).fire_due,
                 WebhookSending(shared.database, self.settings).deliver_due,
                 self.threads.delete_temporary,
+                self.run_readers.cancel_deserted,
+                EventService(shared.database).tidy,
                 rare={
                     self.pruning.expire_due: _EXPIRY_S,
                     Retention(shared.database, self.settings).delete_old: _RETENTION_S,
@@ -180,15 +188,21 @@ class Platform:
         input: Any = None,  # the SDK's word
         *,
         thread_id: UUID | str | None = None,
+        on_disconnect: OnDisconnect = "continue",
         **options: Any,
     ) -> RunResult:
         """Run an agent and wait for the end; see `RunCreate` for the options (`config`, `context`, …).
 
+        Args:
+            on_disconnect: As in `stream`.
+
         Returns:
             The run as it ended, also in `error`: call `raise_for_status()` to have that raised.
         """
-        created = await self._create(agent, input, thread_id=thread_id, **options)
-        return await self._finished(created)
+        presence = await self._presence(on_disconnect)
+        created = await self._create(agent, input, thread_id=thread_id, presence=presence, **options)
+        async with self.run_readers.reading(self.caller, created.run_id, presence):
+            return await self._finished(created)
 
     async def submit(
         self,
@@ -211,28 +225,52 @@ class Platform:
         input: Any = None,
         *,
         thread_id: UUID | str | None = None,
+        on_disconnect: OnDisconnect = "continue",
+        heartbeat_s: float | None = None,
         **options: Any,
-    ) -> AsyncIterator[Event]:
-        """Run an agent and yield its events; the last is `end`. The run goes on if the reader stops."""
-        created = await self._create(agent, input, thread_id=thread_id, **options)
-        async for event in self.follow(created.run_id):
-            yield event
+    ) -> AsyncGenerator[Event, None]:
+        """Run an agent and yield its events; the last is `end`.
 
-    async def follow(self, run_id: UUID | str, *, after: str = "") -> AsyncIterator[Event]:
-        """Yield a run's events, from the beginning or behind the event id `after`, until it ends."""
+        Args:
+            on_disconnect: What becomes of the run when the reader stops before the end, or its process dies: it
+                goes on, or it is cancelled, which takes some seconds after a death.
+            heartbeat_s: As in `follow`.
+        """
+        presence = await self._presence(on_disconnect)
+        created = await self._create(agent, input, thread_id=thread_id, presence=presence, **options)
+        async with self.run_readers.reading(self.caller, created.run_id, presence):
+            async for event in self._events(created, START, heartbeat_s):
+                yield event
+
+    async def follow(
+        self,
+        run_id: UUID | str,
+        *,
+        after: str = "",
+        cancel_on_disconnect: bool = False,
+        heartbeat_s: float | None = None,
+    ) -> AsyncGenerator[Event, None]:
+        """Yield a run's events, from the beginning or behind the event id `after`, until it ends.
+
+        Args:
+            after: The SDK's `Last-Event-ID`; `-1`, `0` and `-` are the beginning too.
+            cancel_on_disconnect: Cancel the run when this reader stops before the end, or its process dies.
+            heartbeat_s: Yield an event `heartbeat` when nothing has come for so long.
+
+        Raises:
+            EventsGoneError: They are not kept any more: see `stream_resumable`.
+            InvalidInputError: The run has no such event.
+        """
+        position = _position(after)
         run = await self.runs.get(self.caller, _uuid(run_id, "run"))
-        async for row in self._reader.follow(self.caller, RunId(run.run_id), after=_position(after)):
-            if row.event == STEP_EVENT:
-                continue
-            data = row.payload
-            if row.event == "values":
-                data = await self.states.values_at(
-                    ThreadId(run.thread_id), run.graph_id, row.namespace, row.payload
-                )
-            yield Event(id=f"{row.epoch}-{row.n}", event=row.event, namespace=row.namespace, data=data)
-            if row.event == LAST_EVENT:
-                return
-        await self._get_again(run.run_id)
+        if position > START:
+            await self._reader.check(self.caller, RunId(run.run_id), position)
+        presence = await self._presence("cancel" if cancel_on_disconnect else "continue")
+        if presence is not None:
+            await self.run_readers.enter(run.run_id, presence)
+        async with self.run_readers.reading(self.caller, run.run_id, presence):
+            async for event in self._events(run, position, heartbeat_s):
+                yield event
 
     async def resume(self, thread_id: UUID | str, answers: Answers) -> RunResult:
         """Answer asks of a thread, by ask id, and run it on.
@@ -310,7 +348,37 @@ class Platform:
         """
         return (await self.threads.copy(self.caller, _uuid(thread_id, "thread"))).thread_id
 
-    async def _create(self, agent: str, given: Any, *, thread_id: UUID | str | None, **options: Any) -> Run:
+    async def _presence(self, on_disconnect: str) -> Presence | None:
+        if on_disconnect not in get_args(OnDisconnect):
+            raise InvalidInputError(f"on_disconnect takes cancel or continue, not {on_disconnect!r}.")
+        if on_disconnect == "continue":
+            return None
+        return await self._opened.shared.readers.presence(timeout_s=self.settings.database_timeout_s)
+
+    async def _events(self, run: Run, after: Position, heartbeat_s: float | None) -> AsyncGenerator[Event, None]:
+        read_state = partial(self.states.values_of, ThreadId(run.thread_id), run.graph_id)
+        rows = self._reader.follow(
+            self.caller, RunId(run.run_id), after=after, heartbeat_s=heartbeat_s, read_state=read_state
+        )
+        async with aclosing(rows):
+            async for row in rows:
+                if row is None:
+                    yield Event(id="", event=HEARTBEAT, namespace="", data=None)
+                elif row.event != STEP_EVENT:
+                    yield Event(f"{row.epoch}-{row.n}", row.event, row.namespace, row.payload)
+                    if row.event == LAST_EVENT:
+                        return
+        await self._get_again(run.run_id)
+
+    async def _create(
+        self,
+        agent: str,
+        given: Any,
+        *,
+        thread_id: UUID | str | None,
+        presence: Presence | None = None,
+        **options: Any,
+    ) -> Run:
         if isinstance(given, GraphCommand):
             given, options["command"] = None, _wire(given)
         try:
@@ -322,16 +390,20 @@ class Platform:
             )
         except ValidationError as exc:
             raise as_invalid_input(exc) from None
-        return await self._put_in_line(body)
+        return await self._put_in_line(body, presence=presence)
 
-    async def _put_in_line(self, body: RunCreate, *, answers: Mapping[UUID, Answer] | None = None) -> Run:
+    async def _put_in_line(
+        self, body: RunCreate, *, answers: Mapping[UUID, Answer] | None = None, presence: Presence | None = None
+    ) -> Run:
         registered = self.registry.agents.get(body.assistant_id)
         if registered is not None and registered.agent is not None:
             await check_input(registered.agent, body.input)
         if (worker := self._worker) is None:
-            return await self.runs.create(self.caller, body, answers=answers)
+            return await self.runs.create(self.caller, body, answers=answers, presence=presence)
         with worker.room() as worker_id:
-            run = await self.runs.create(self.caller, body, answers=answers, worker_id=worker_id)
+            run = await self.runs.create(
+                self.caller, body, answers=answers, worker_id=worker_id, presence=presence
+            )
             is_ours = run.status == "running" and run.epoch == 1 and run.worker_id == worker.worker_id
             if is_ours and worker.task_of(RunId(run.run_id)) is None:
                 worker.execute(ClaimedRun.of(run))
@@ -464,9 +536,14 @@ def _uuid(value: UUID | str, kind: str) -> UUID:
         raise InvalidInputError(f"{value!r} is no {kind} id: ids are UUIDs, as the lists show them.") from None
 
 
-def _position(event_id: str) -> tuple[int, int]:
+def _position(event_id: str) -> Position:
+    if event_id in ("", "-1", "0", "-"):
+        return START
     epoch, _, n = event_id.partition("-")
-    try:
-        return (int(epoch), int(n)) if event_id else (0, 0)
-    except ValueError:
-        raise InvalidInputError(f"{event_id!r} is no event id: they look like 1-42.") from None
+    if not _is_number(epoch) or not _is_number(n):
+        raise InvalidInputError(f"{event_id!r} is no event id: they look like 1-42.")
+    return int(epoch), int(n)
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdecimal() and len(text) <= _DIGITS

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Generic, Protocol, Self, TypeVar
@@ -38,10 +38,12 @@ class AsyncPlatform(Protocol):
 
     def stream(
         self, agent: str, input: Any = None, *, thread_id: Id | None = None, **options: Any
-    ) -> AsyncIterator[Event]:
+    ) -> AsyncGenerator[Event, None]:
         """Run an agent and yield its events."""
 
-    def follow(self, run_id: Id, *, after: str = "") -> AsyncIterator[Event]:
+    def follow(
+        self, run_id: Id, *, after: str = "", cancel_on_disconnect: bool = False
+    ) -> AsyncGenerator[Event, None]:
         """Yield a run's events."""
 
     async def resume(self, thread_id: Id, answers: Answers) -> RunResult:
@@ -137,12 +139,12 @@ class SyncPlatform(Generic[P]):
     def stream(
         self, agent: str, input: Any = None, *, thread_id: Id | None = None, **options: Any
     ) -> Iterator[Event]:
-        """Run an agent and yield its events; the last is `end`. The run goes on if the reader stops."""
+        """Run an agent and yield its events; the last is `end`. See `Platform.stream`."""
         return self._each(self.platform.stream(agent, input, thread_id=thread_id, **options))
 
-    def follow(self, run_id: Id, *, after: str = "") -> Iterator[Event]:
+    def follow(self, run_id: Id, *, after: str = "", cancel_on_disconnect: bool = False) -> Iterator[Event]:
         """Yield a run's events, from the beginning or behind the event id `after`, until it ends."""
-        return self._each(self.platform.follow(run_id, after=after))
+        return self._each(self.platform.follow(run_id, after=after, cancel_on_disconnect=cancel_on_disconnect))
 
     def resume(self, thread_id: Id, answers: Answers) -> SyncRunResult:
         """Answer asks of a thread, by ask id, and run it on."""
@@ -175,9 +177,12 @@ class SyncPlatform(Generic[P]):
         """Copy a thread with all its checkpoints and return the copy's id."""
         return self.wait(self.platform.copy_thread(thread_id))
 
-    def _each(self, events: AsyncIterator[Event]) -> Iterator[Event]:
-        while (event := self.wait(anext(events, None))) is not None:
-            yield event
+    def _each(self, events: AsyncGenerator[Event, None]) -> Iterator[Event]:
+        try:
+            while (event := self.wait(anext(events, None))) is not None:
+                yield event
+        finally:  # also of a reader that stops: what it takes along is to be seen to now
+            self.wait(events.aclose())
 
     def _result(self, work: Awaitable[RunResult]) -> SyncRunResult:
         result = self.wait(work)

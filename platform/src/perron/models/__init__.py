@@ -7,10 +7,12 @@ from perron.models.base import Base
 from perron.models.call import Call, CallAttempt
 from perron.models.connection import Connection
 from perron.models.cron import Cron
+from perron.models.ended_stream import EndedStream
 from perron.models.pause import Pause
 from perron.models.plugin import Plugin
 from perron.models.run import Run
 from perron.models.run_event import RunEvent
+from perron.models.run_reader import RunReader
 from perron.models.setting import Setting, SettingChange
 from perron.models.thread import Thread
 from perron.models.undo import KeptSeal, ReplacedWrite
@@ -28,12 +30,14 @@ __all__ = [
     "CallAttempt",
     "Connection",
     "Cron",
+    "EndedStream",
     "KeptSeal",
     "Pause",
     "Plugin",
     "ReplacedWrite",
     "Run",
     "RunEvent",
+    "RunReader",
     "Setting",
     "SettingChange",
     "Thread",

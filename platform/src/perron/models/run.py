@@ -71,9 +71,9 @@ class Run(Owned, Stamped, Base):
     """interrupt | rollback: a cancel that the executing worker has to carry out. Nothing takes a rollback back."""
     kwargs: Mapped[dict[str, Any]] = mapped_column(server_default="{}")
     """{"input": …, "command": {…} | null, "config": {…}, "context": {…}, "stream_mode": […],
-    "stream_subgraphs": false, "interrupt_before": … , "interrupt_after": …, "checkpoint": …,
-    "is_branch": false, "durability": "sync", "settings": {"agent": {…}, "<integration>": {…}}}; the settings are
-    frozen here."""
+    "stream_subgraphs": false, "stream_resumable": false, "interrupt_before": … , "interrupt_after": …,
+    "checkpoint": …, "is_branch": false, "durability": "sync", "settings": {"agent": {…}, "<integration>": {…}}};
+    the settings are frozen here."""
     worker_id: Mapped[UUID | None]
     """Who executes it; no foreign key: a dead worker's row goes while its runs still name it."""
     parked_by: Mapped[UUID | None]

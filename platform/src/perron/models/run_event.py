@@ -23,11 +23,13 @@ class RunEvent(Created, Base):
     run_id: Mapped[UUID] = mapped_column(primary_key=True)
     epoch: Mapped[int] = mapped_column(primary_key=True)
     n: Mapped[int] = mapped_column(primary_key=True)
-    """From 1; a compacted row covers n_first..n."""
+    """From 1; a packed row holds n_first..n."""
     n_first: Mapped[int]
+    """Equal to `n`, but in packed rows. Ranges tile an epoch: a reader finds a gap by them."""
     event: Mapped[str]
     """The SSE event without its namespace: metadata, values, updates, messages, custom, …, step, error, end."""
     namespace: Mapped[str] = mapped_column(server_default="")
     """`node:task_id`, levels joined by `|`; empty for the root graph."""
     payload: Mapped[Any | None] = mapped_column(JSONB())
-    """The event's `data`. A `values` event keeps {"checkpoint_id": …} instead of the state."""
+    """The event's `data`. A `values` event keeps {"checkpoint_id": …} instead of the state. A packed row keeps
+    {"bases": [[namespace, message, metadata], …], "tokens": [[place of its base, what differs from it], …]}."""

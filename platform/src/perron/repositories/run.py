@@ -111,10 +111,9 @@ class RunRepository(BaseRepository[Run]):
         for kept in (ReplacedWrite, KeptSeal):
             await self.session.execute(delete(kept).where(kept.run_id == run_id))
 
-    async def is_active(self, run_id: UUID) -> bool:
-        """Say whether a run, whoever's it is, is pending or running."""
-        query = select(Run.run_id).where(Run.run_id == run_id, Run.status.in_(ACTIVE))
-        return (await self.session.execute(query)).first() is not None
+    async def find_status(self, run_id: UUID) -> str | None:
+        """Return the status of a run, whoever's it is; None when there is none."""
+        return await self.session.scalar(select(Run.status).where(Run.run_id == run_id))
 
     async def find_due(self, *, agents: Sequence[str], limit: int, rescues: bool) -> Sequence[tuple[UUID, UUID]]:
         """Return (run_id, thread_id) of heads that a worker with these agents may claim.

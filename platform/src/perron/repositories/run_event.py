@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import delete, select, tuple_
+from sqlalchemy import delete, exists, func, select, tuple_
 from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import aliased
 
+from perron.models.ended_stream import EndedStream
 from perron.models.run import Run
 from perron.models.run_event import RunEvent
-from perron.repositories.base import BaseRepository
+from perron.repositories.base import BaseRepository, columns_of
 from perron.repositories.run import RunRepository
 
 APPEND = """
@@ -50,13 +53,75 @@ class RunEventRepository(BaseRepository[RunEvent]):
         ]
         await self.session.execute(insert(RunEvent), rows)
 
-    async def get_after(self, run_id: UUID, *, epoch: int, n: int, limit: int = 500) -> Sequence[RunEvent]:
-        """Return the events after (epoch, n) in order."""
-        query = (
-            select(RunEvent)
+    async def get_after(
+        self, run_id: UUID, *, epoch: int, n: int, limit: int = 500, limit_bytes: int = 1_000_000
+    ) -> Sequence[RunEvent]:
+        """Return a page of what comes after (epoch, n), in order: at least one row where there is one.
+
+        The last row may begin `limit_bytes` of stored payloads later than the first.
+        """
+        size = func.coalesce(func.pg_column_size(RunEvent.payload), 0)
+        place = (RunEvent.epoch, RunEvent.n)
+        before = func.sum(size).over(order_by=place) - size
+        page = (
+            select(RunEvent, before.label("bytes_before"))
             .join(Run, Run.run_id == RunEvent.run_id)
             .where(*RunRepository(self.session, self.caller).visible())
-            .where(RunEvent.run_id == run_id, tuple_(RunEvent.epoch, RunEvent.n) > tuple_(epoch, n))
+            .where(RunEvent.run_id == run_id, tuple_(*place) > tuple_(epoch, n))
+            .order_by(*place)
+            .limit(limit)
+            .subquery()
+        )
+        event = aliased(RunEvent, page)
+        query = select(event).where(page.c.bytes_before < limit_bytes).order_by(event.epoch, event.n)
+        return (await self.session.execute(query)).scalars().all()
+
+    async def find_last(self, run_id: UUID) -> tuple[int, int] | None:
+        """Return where the newest event of a run stands, whoever's it is."""
+        query = select(RunEvent.epoch, RunEvent.n).where(RunEvent.run_id == run_id)
+        last = (
+            await self.session.execute(query.order_by(RunEvent.epoch.desc(), RunEvent.n.desc()).limit(1))
+        ).first()
+        return None if last is None else (last.epoch, last.n)
+
+    async def take_ended(self, *, resumable: bool, ended_for: timedelta, limit: int) -> Sequence[UUID]:
+        """Take runs whose events are due to be deleted, or, of resumable streams, to be packed.
+
+        They are this transaction's: it takes them out of the list by its commit.
+        """
+        due = (
+            select(EndedStream.run_id)
+            .where(
+                EndedStream.is_resumable.is_(resumable), EndedStream.ended_at < func.clock_timestamp() - ended_for
+            )
+            .order_by(EndedStream.ended_at)
+            .limit(limit)
+            .with_for_update(skip_locked=True)
+            .cte("due")
+        )
+        statement = delete(EndedStream).where(EndedStream.run_id.in_(select(due.c.run_id)))
+        statement = statement.execution_options(synchronize_session=False)
+        return (await self.session.execute(statement.returning(EndedStream.run_id))).scalars().all()
+
+    async def delete_streamed(self, run_ids: Sequence[UUID], *, keep: Collection[str]) -> None:
+        """Delete events of runs but for some kinds, and the last of each epoch: before it readers find the gap."""
+        later = aliased(RunEvent)
+        is_followed = exists().where(
+            later.run_id == RunEvent.run_id, later.epoch == RunEvent.epoch, later.n > RunEvent.n
+        )
+        statement = delete(RunEvent).where(
+            RunEvent.run_id.in_(run_ids), RunEvent.event.not_in(keep), is_followed.correlate(RunEvent)
+        )
+        await self.session.execute(statement.execution_options(synchronize_session=False))
+
+    async def get_unpacked(
+        self, run_id: UUID, *, event: str, after: tuple[int, int], limit: int
+    ) -> Sequence[RunEvent]:
+        """Return events of one kind, each in a row of its own, after (epoch, n) in order."""
+        query = (
+            select(RunEvent)
+            .where(RunEvent.run_id == run_id, RunEvent.event == event, RunEvent.n_first == RunEvent.n)
+            .where(tuple_(RunEvent.epoch, RunEvent.n) > tuple_(*after))
             .order_by(RunEvent.epoch, RunEvent.n)
             .limit(limit)
         )
@@ -65,6 +130,17 @@ class RunEventRepository(BaseRepository[RunEvent]):
     async def delete_of_runs(self, run_ids: Sequence[UUID]) -> None:
         """Delete all events of runs, whoever's they are."""
         await self.session.execute(delete(RunEvent).where(RunEvent.run_id.in_(run_ids)))
+
+    async def replace(self, rows: Sequence[RunEvent]) -> None:
+        """Insert packed rows in the place of those that they hold."""
+        for row in rows:
+            held = delete(RunEvent).where(
+                RunEvent.run_id == row.run_id,
+                RunEvent.epoch == row.epoch,
+                RunEvent.n.between(row.n_first, row.n),
+            )
+            await self.session.execute(held.execution_options(synchronize_session=False))
+        await self.session.execute(insert(RunEvent), [columns_of(row) for row in rows])
 
     async def delete_of(self, thread_ids: Sequence[UUID]) -> None:
         """Delete all events of the runs of threads, whoever's they are."""

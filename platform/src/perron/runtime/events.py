@@ -1,31 +1,29 @@
-"""The event log of runs: one writer for each execution, any number of readers."""
+"""The event log of runs: one writer for each execution."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import psycopg
 from psycopg_pool import PoolTimeout
 
-from perron.caller import Caller
 from perron.database.checkpoint_pool import CheckpointPool
 from perron.database.encoding import dumps, loads
-from perron.database.engine import Database
-from perron.database.outage import is_outage, outlast
+from perron.database.outage import is_outage
 from perron.errors import LeaseLostError
 from perron.ids import RunId
-from perron.models.run_event import RunEvent
-from perron.repositories.run import RunRepository
-from perron.repositories.run_event import APPEND, RunEventRepository
-from perron.runtime.readers import Readers, rings
+from perron.repositories.run_event import APPEND
+from perron.runtime.readers import Readers
 
 FENCED = "PN001"
 """The SQLSTATE with which the database refuses a worker that has lost its run."""
 LAST_EVENT = "end"
+STEP_EVENT = "step"
+"""Our own event: a node started or ended; never on the wire."""
+ATTEMPT_EVENT = "metadata"
+"""The first event of each attempt at a run."""
 
 _BATCH = 500
 _RETRY_S = 0.5
@@ -85,10 +83,13 @@ class EventLog:
 
     async def _append(self) -> None:
         while self._pending:
-            self._in_flight, self._pending = self._pending[:_BATCH], self._pending[_BATCH:]
+            batch, self._pending = self._pending[:_BATCH], self._pending[_BATCH:]
+            # Behind an event that could not be appended none may be: readers would find a gap.
+            self._in_flight = [entry for entry in batch if entry.writer.failure is None]
             self._landed.clear()
             try:
-                await self._append_all(self._in_flight)
+                if self._in_flight:
+                    await self._append_all(self._in_flight)
             finally:
                 written, self._in_flight = self._in_flight, []
                 self._landed.set()
@@ -168,49 +169,3 @@ class EventWriter:
         if self.failure is not None:
             raise self.failure
         return [(entry.event, entry.namespace, loads(entry.payload)) for entry in rest]
-
-
-class EventReader:
-    """Follows the events of runs."""
-
-    def __init__(self, database: Database, readers: Readers, *, poll_s: float) -> None:
-        self._database = database
-        self._readers = readers
-        self._poll_s = poll_s
-
-    async def follow(
-        self, caller: Caller, run_id: RunId, *, after: tuple[int, int] = (0, 0)
-    ) -> AsyncIterator[RunEvent]:
-        """Yield the run's events after (epoch, n), the last one being `end`.
-
-        Raises:
-            DatabaseUnavailableError: The database was away for long.
-        """
-        self._readers.listen()
-        has_ended = False
-        with self._readers.waiting(run_id) as rung:
-            while True:
-                rung.clear()
-                rows = await outlast(partial(self._read, caller, run_id, after), pause_s=self._poll_s)
-                for row in rows:
-                    after = (row.epoch, row.n)
-                    yield row
-                    if row.event == LAST_EVENT:
-                        return
-                if rows:
-                    continue
-                if has_ended:
-                    return  # `after` is the end already, or the events are gone
-                has_ended = await outlast(partial(self._has_ended, run_id), pause_s=self._poll_s)
-                if has_ended:
-                    continue  # what came with the end may have come after the look
-                await rings(rung, self._poll_s)
-
-    async def _read(self, caller: Caller, run_id: RunId, after: tuple[int, int]) -> Sequence[RunEvent]:
-        epoch, n = after
-        async with self._database.begin() as session:
-            return await RunEventRepository(session, caller).get_after(run_id, epoch=epoch, n=n, limit=_BATCH)
-
-    async def _has_ended(self, run_id: RunId) -> bool:
-        async with self._database.begin() as session:
-            return not await RunRepository(session, Caller.system()).is_active(run_id)

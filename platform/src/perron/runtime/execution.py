@@ -36,7 +36,7 @@ from perron.runtime.asks import asks_of
 from perron.runtime.checkpoint_log import CheckpointLog
 from perron.runtime.checkpointer import FencedSaver, RunFence
 from perron.runtime.claim import ClaimedRun, release
-from perron.runtime.events import FENCED, EventLog
+from perron.runtime.events import ATTEMPT_EVENT, FENCED, STEP_EVENT, EventLog
 from perron.runtime.finish import Outcome, finish
 from perron.runtime.graph import open_graph
 from perron.runtime.guard import guard_nodes
@@ -50,8 +50,6 @@ log = structlog.get_logger(__name__)
 
 ALWAYS_STREAMED: tuple[StreamMode, ...] = ("values", "tasks", "custom")
 """What an execution listens to: state, steps, and `custom`, since that makes LangGraph stream eagerly."""
-STEP_EVENT = "step"
-"""Our own event: a node started or ended; never on the wire."""
 _RECONNECT_S = 1.0
 
 
@@ -200,7 +198,7 @@ class Execution:
         config = self._config()
         async with open_graph(agent, config=config, checkpointer=self._saver, store=shared.store) as compiled:
             graph = guard_nodes(compiled, partial(self._owed, context))
-            self._writer.write("metadata", {"run_id": str(run.run_id), "attempt": run.attempt})
+            self._writer.write(ATTEMPT_EVENT, {"run_id": str(run.run_id), "attempt": run.attempt})
             given = await first_input(
                 run, shared.database, langgraph_schema=shared.settings.langgraph_schema, serde=self._saver.serde
             )

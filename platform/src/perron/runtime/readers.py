@@ -6,6 +6,7 @@ import asyncio
 from collections import defaultdict, deque
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
@@ -16,6 +17,7 @@ from psycopg_pool import PoolTimeout
 from perron.database.checkpoint_pool import CheckpointPool
 from perron.database.listening import keep_connected
 from perron.database.url import DatabaseUrl
+from perron.errors import DatabaseUnavailableError
 from perron.ids import new_id
 
 _PAUSE_S = 0.01
@@ -25,6 +27,18 @@ _MOST = 150
 _ENDED = "."
 """Behind the id of a run that has ended."""
 _REMEMBERED = 200
+
+_KEEP_ALIVE = "SET tcp_keepalives_idle = 5; SET tcp_keepalives_interval = 2; SET tcp_keepalives_count = 3"
+"""A machine that loses its power says no goodbye: the server is to notice, and let go of the lock."""
+
+
+@dataclass(frozen=True, slots=True)
+class Presence:
+    """A reader that is to be missed when it goes."""
+
+    reader_id: UUID
+    process_key: int
+    """The advisory lock that its process holds as long as it lives, on the connection that hears of runs."""
 
 
 class Readers:
@@ -43,6 +57,16 @@ class Readers:
     def listen(self) -> bool:
         """Hear of runs that other processes execute, from now on; say whether that works already."""
         return self._announcer is not None and self._announcer.listen()
+
+    async def presence(self, *, timeout_s: float) -> Presence:
+        """Return a reader of this process, whom others miss from the moment that the process is gone.
+
+        Raises:
+            DatabaseUnavailableError: Nobody can be told that this process is there.
+        """
+        if self._announcer is None:
+            raise DatabaseUnavailableError("This process does not hear of runs.")
+        return Presence(new_id(), await self._announcer.be_present(timeout_s=timeout_s))
 
     def wake(self, run_id: UUID, *, has_ended: bool = False) -> None:
         """Wake all who wait for this run, wherever they are."""
@@ -90,12 +114,14 @@ class Announcer:
         self._url = url
         self._channel = f"{schema}_events"
         self._application_name = application_name
-        self._me = new_id().hex
+        me = new_id()
+        self._me = me.hex
+        self._process_key = me.int & 0x3FFF_FFFF_FFFF_FFFF  # the random half of a uuid7
         self._news: dict[UUID, bool] = {}
         """Runs to tell of, and whether they have ended."""
         self._sender: asyncio.Task[None] | None = None
         self._listener: asyncio.Task[None] | None = None
-        self._hears = False
+        self._hears = asyncio.Event()
 
     def announce(self, run_id: UUID, *, has_ended: bool) -> None:
         """Tell of a run soon, together with others."""
@@ -110,7 +136,20 @@ class Announcer:
                 self._url, self._hear, application_name=self._application_name, what="news of runs"
             )
             self._listener = asyncio.create_task(connected, name="perron-hear")
-        return self._hears
+        return self._hears.is_set()
+
+    async def be_present(self, *, timeout_s: float) -> int:
+        """Wait until others can see that this process lives, and return the key of the lock by which they do.
+
+        Raises:
+            DatabaseUnavailableError: The connection for that did not come about in time.
+        """
+        self.listen()
+        if not self._hears.is_set() and not await rings(self._hears, timeout_s):
+            raise DatabaseUnavailableError(
+                f"The database gave no connection to hear of runs within {timeout_s:g} s: see the log."
+            )
+        return self._process_key
 
     async def close(self) -> None:
         """Hear no more, and send what is left."""
@@ -134,13 +173,15 @@ class Announcer:
     async def _hear(self, connection: asyncpg.Connection[Any]) -> None:
         is_lost = asyncio.Event()
         connection.add_termination_listener(lambda _: is_lost.set())
+        await connection.execute(_KEEP_ALIVE)
+        await connection.execute("SELECT pg_advisory_lock_shared($1)", self._process_key)
         await connection.add_listener(self._channel, self._heard)
+        self._hears.set()
         self.readers.wake_all_here()
-        self._hears = True
         try:
             await is_lost.wait()
         finally:
-            self._hears = False
+            self._hears.clear()
 
     def _heard(self, _connection: object, _pid: int, _channel: str, payload: object) -> None:
         sender, *news = str(payload).split()

@@ -28,6 +28,7 @@ from perron.repositories.thread import ThreadRepository
 from perron.runtime.checkpointer import FencedSaver, ThreadFence
 from perron.runtime.execution import Services
 from perron.runtime.graph import open_graph
+from perron.runtime.packing import StreamEvent
 
 _BUSY, _MOVED, _GONE = "PN002", "PN003", "PN004"
 
@@ -57,13 +58,13 @@ class ThreadStates:
             bound: RunnableConfig | None = {"configurable": {"checkpoint_id": before}} if before else None
             return [state async for state in graph.aget_state_history(config, limit=limit, before=bound)]
 
-    async def values_at(self, thread_id: ThreadId, graph_id: str, namespace: str, payload: Any) -> Any:
+    async def values_of(self, thread_id: ThreadId, graph_id: str, event: StreamEvent) -> Any:
         """Return the state that a `values` event stands for, as JSON, with the interrupts that it carried."""
-        checkpoint_id, interrupts = payload.get("checkpoint_id"), payload.get("interrupts")
+        checkpoint_id, interrupts = event.payload.get("checkpoint_id"), event.payload.get("interrupts")
         values: Any = {}
         if checkpoint_id:
             async with self._graph(thread_id, graph_id) as (graph, config):
-                config["configurable"].update(checkpoint_id=checkpoint_id, checkpoint_ns=namespace)
+                config["configurable"].update(checkpoint_id=checkpoint_id, checkpoint_ns=event.namespace)
                 values = clean((await graph.aget_state(config)).values)[0]
         return {**values, "__interrupt__": interrupts} if interrupts and isinstance(values, dict) else values
 

@@ -10,6 +10,7 @@ from typing_extensions import TypedDict
 
 StreamMode = Literal["values", "updates", "messages", "messages-tuple", "custom", "debug", "tasks", "checkpoints"]
 IfNotExists = Literal["create", "reject"]
+OnDisconnect = Literal["cancel", "continue"]
 OnCompletion = Literal["delete", "keep"]
 MultitaskStrategy = Literal["enqueue", "reject", "interrupt", "rollback"]
 
@@ -49,6 +50,8 @@ class RunOptions(BaseModel):
     context: dict[str, Any] = Field(default_factory=dict)
     stream_mode: Annotated[list[StreamMode], BeforeValidator(_as_list)] = ["values"]
     stream_subgraphs: bool = False
+    stream_resumable: bool = False
+    """Keep the events, for readers that come later than a minute after the run's end."""
     interrupt_before: Literal["*"] | list[str] | None = None
     interrupt_after: Literal["*"] | list[str] | None = None
     multitask_strategy: MultitaskStrategy = "enqueue"

@@ -26,12 +26,15 @@ from perron.ids import WorkerId, new_id, system_assistant_id
 from perron.integrations.run.pauses import Pauses
 from perron.models.assistant import Assistant
 from perron.models.run import ACTIVE, CancelAction, Run, RunFilter
+from perron.models.run_reader import RunReader
 from perron.models.thread import Thread
 from perron.plugins.registry import Registry
 from perron.repositories.assistant import AssistantRepository
 from perron.repositories.checkpoint import CheckpointRepository
 from perron.repositories.run import RunRepository
+from perron.repositories.run_reader import RunReaderRepository
 from perron.repositories.thread import ThreadRepository
+from perron.runtime.readers import Presence
 from perron.schemas.run import RunCreate
 from perron.services.answer import Answer
 from perron.services.closing import closed_asks, store_answers, with_resume
@@ -68,11 +71,13 @@ class RunService:
         *,
         answers: Mapping[UUID, Answer] | None = None,
         worker_id: WorkerId | None = None,
+        presence: Presence | None = None,
     ) -> Run:
         """Put a run in its thread's line; with `worker_id` it starts as claimed by it when it is the due head
         of an agent that is not paused.
 
-        `answers` close asks of the thread, by ask id, in the same transaction.
+        `answers` close asks of the thread, by ask id, in the same transaction; `presence` is who reads the run,
+        and cancels it by their disconnect.
 
         Raises:
             AgentNotFoundError, AssistantNotFoundError, ThreadNotFoundError: No such thing for this caller.
@@ -82,11 +87,11 @@ class RunService:
             NotWaitingError: A resume of something that does not wait.
             ThreadBusyError: A resume while a run is active, or the strategy `reject`.
         """
-        insert = await self.prepare(caller, body, answers=answers, worker_id=worker_id)
+        insert = await self.prepare(caller, body, answers=answers, worker_id=worker_id, presence=presence)
         # A run on a thread of its own is one INSERT: nobody else knows of either.
         is_new = body.thread_id is None and body.idempotency_key is None
         try:
-            return await self._database.run(insert, autocommit=is_new)
+            return await self._database.run(insert, autocommit=is_new and presence is None)
         except DatabaseError as exc:
             if sqlstate(exc) != UNIQUE_VIOLATION:
                 raise
@@ -99,6 +104,7 @@ class RunService:
         *,
         answers: Mapping[UUID, Answer] | None = None,
         worker_id: WorkerId | None = None,
+        presence: Presence | None = None,
     ) -> Callable[[Session], Awaitable[Run]]:
         """Do of `create` what needs no transaction; what is returned does the rest in one of the caller's.
 
@@ -139,7 +145,13 @@ class RunService:
                 idempotency_key=body.idempotency_key,
                 not_before=clock.now() + timedelta(seconds=body.after_seconds) if body.after_seconds else None,
             )
-            return await self._insert(session, caller, body, run, answers, worker_id)
+            run = await self._insert(session, caller, body, run, answers, worker_id)
+            if presence is not None:
+                reader = RunReader(
+                    reader_id=presence.reader_id, run_id=run.run_id, process_key=presence.process_key
+                )
+                await RunReaderRepository(session, caller).create(reader)
+            return run
 
         return insert
 
@@ -250,6 +262,7 @@ class RunService:
             context=kwargs.get("context") or {},
             stream_mode=kwargs.get("stream_mode") or ["values"],
             stream_subgraphs=bool(kwargs.get("stream_subgraphs")),
+            stream_resumable=bool(kwargs.get("stream_resumable")),
             interrupt_before=kwargs.get("interrupt_before"),
             interrupt_after=kwargs.get("interrupt_after"),
             webhook=run.webhook,
@@ -294,6 +307,7 @@ class RunService:
                 "context": {**(assistant.context if assistant else {}), **body.context},
                 "stream_mode": body.stream_mode,
                 "stream_subgraphs": body.stream_subgraphs,
+                "stream_resumable": body.stream_resumable,
                 "interrupt_before": body.interrupt_before,
                 "interrupt_after": body.interrupt_after,
                 "checkpoint_id": body.checkpoint_id,

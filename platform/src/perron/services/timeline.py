@@ -16,10 +16,8 @@ from perron.models.run import Run
 from perron.models.run_event import RunEvent
 from perron.repositories.run import RunRepository
 from perron.repositories.timeline import TimelineRepository
-from perron.runtime.execution import STEP_EVENT
+from perron.runtime.events import ATTEMPT_EVENT, STEP_EVENT
 
-_ATTEMPT_EVENT = "metadata"
-"""The first event of each attempt at a run."""
 _ORDER = {"attempt": 0, "step": 1, "call": 2, "ask": 3}
 """Of what carries the same time: the cause before what it causes."""
 
@@ -62,7 +60,7 @@ class TimelineService:
         async with self._database.begin() as session:
             run = await RunRepository(session, caller).get_with_asks(run_id)
             repository = TimelineRepository(session)
-            events = await repository.get_events(run_id, (_ATTEMPT_EVENT, STEP_EVENT))
+            events = await repository.get_events(run_id, (ATTEMPT_EVENT, STEP_EVENT))
             calls = await repository.get_calls(run_id)
             asks = await repository.get_asks(run_id)
         steps: dict[str, datetime] = {}
@@ -79,7 +77,7 @@ def _of_events(events: Sequence[RunEvent], run: Run) -> Iterator[Entry]:
             ends[event.epoch, _payload(event)["id"]] = event
     for event in events:
         payload = _payload(event)
-        if event.event == _ATTEMPT_EVENT:
+        if event.event == ATTEMPT_EVENT:
             yield Entry("attempt", event.created_at, None, f"epoch {event.epoch}", "started", payload)
         elif payload["state"] == "started":
             end = ends.get((event.epoch, payload["id"]))
