@@ -30,7 +30,7 @@ from perron.plugins.calling import call_each
 from perron.runtime.chores import Chores
 from perron.runtime.claim import ClaimedRun
 from perron.runtime.event_reader import START, EventReader
-from perron.runtime.events import LAST_EVENT, STEP_EVENT
+from perron.runtime.events import LAST_EVENT
 from perron.runtime.finish import Outcome
 from perron.runtime.inputs import check_input
 from perron.runtime.packing import Position
@@ -364,7 +364,7 @@ class Platform:
             async for row in rows:
                 if row is None:
                     yield Event(id="", event=HEARTBEAT, namespace="", data=None)
-                elif row.event != STEP_EVENT:
+                else:
                     yield Event(f"{row.epoch}-{row.n}", row.event, row.namespace, row.payload)
                     if row.event == LAST_EVENT:
                         return

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
+from perron import clock
 from perron.caller import Caller
 from perron.database.engine import Database
 from perron.errors import EventsGoneError, InvalidInputError
 from perron.ids import RunId
 from perron.models.run import ACTIVE
+from perron.models.run_event import RunEvent
 from perron.repositories.run import RunRepository
 from perron.repositories.run_event import RunEventRepository
-from perron.runtime.events import LAST_EVENT
+from perron.runtime.events import LAST_EVENT, STEP_EVENT
 from perron.runtime.packing import Position, StreamEvent, unpack
 from perron.runtime.readers import Readers
 from perron.runtime.tail import Tail
@@ -45,7 +47,7 @@ class EventReader:
         heartbeat_s: float | None = None,
         read_state: ReadState | None = None,
     ) -> AsyncGenerator[StreamEvent | None, None]:
-        """Yield the run's events behind a position, the last one being `end`; followers share their payloads.
+        """Yield what the run has streamed behind a position, the last being `end`; followers share the payloads.
 
         Args:
             heartbeat_s: Yield None when nothing has come for so long.
@@ -57,18 +59,22 @@ class EventReader:
         """
         self._readers.listen()
         async with self._tail(caller, run_id) as tail:
+            quiet_since = clock.boot_s()
             while True:
+                patience_s = None if heartbeat_s is None else quiet_since + heartbeat_s - clock.boot_s()
                 try:
-                    rows = await tail.behind(after, timeout_s=heartbeat_s)
+                    rows = await tail.behind(after, timeout_s=patience_s)
                 except TimeoutError:
                     yield None
+                    quiet_since = clock.boot_s()
                     continue
-                for event in (event for row in rows for event in unpack(row) if event.position > after):
+                for event in _streamed(rows, after):
                     if event.event == _STATE_EVENT and read_state is not None:
                         state = await tail.state(event.position, partial(read_state, event))
                         yield replace(event, payload=state)
                     else:
                         yield event
+                    quiet_since = clock.boot_s()
                 if not rows or rows[-1].event == LAST_EVENT:
                     return
                 after = (rows[-1].epoch, rows[-1].n)
@@ -103,3 +109,8 @@ class EventReader:
             if tail.followers == 0:
                 del self._tails[key]
                 await tail.close()
+
+
+def _streamed(rows: Sequence[RunEvent], after: Position) -> Iterator[StreamEvent]:
+    events = (event for row in rows for event in unpack(row))
+    return (event for event in events if event.position > after and event.event != STEP_EVENT)
