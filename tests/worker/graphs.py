@@ -9,6 +9,8 @@ import time
 from pathlib import Path
 from typing import Annotated
 
+from langchain_core.language_models.fake_chat_models import GenericFakeChatModel
+from langchain_core.messages import AIMessage
 from langgraph.graph import END, START, StateGraph
 from typing_extensions import TypedDict
 
@@ -35,6 +37,14 @@ async def second(state: Work) -> Work:
     return {"applied": [f"{state['name']} second"]}
 
 
+async def talk(state: Work) -> Work:
+    model = GenericFakeChatModel(messages=iter([AIMessage(" ".join(f"w{i}" for i in range(100)))]))
+    async for _ in model.astream("go on"):
+        await asyncio.sleep(0.005)
+    _write(state, "talk")
+    return {"applied": [f"{state['name']} talk"]}
+
+
 def _wait_for(gate: Path) -> None:
     while not gate.exists():
         time.sleep(0.01)
@@ -56,3 +66,4 @@ work = (
     .add_edge("second", END)
     .compile()
 )
+talking = StateGraph(Work).add_node("talk", talk).add_edge(START, "talk").add_edge("talk", END).compile()

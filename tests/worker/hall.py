@@ -72,7 +72,18 @@ class Hall:
 
     async def start(self, *options: str, **settings: str) -> WorkerProcess:
         log = self._directory / f"{len(self._workers)}.log"
-        environment = {
+        environment = self.environment(**settings)
+        with log.open("wb") as err:
+            process = await asyncio.create_subprocess_exec(
+                PERRON, "worker", *options, env=environment, stderr=err, stdin=asyncio.subprocess.DEVNULL
+            )
+        worker = WorkerProcess(process, log)
+        self._workers.append(worker)
+        return worker
+
+    def environment(self, **settings: str) -> dict[str, str]:
+        """Return the environment of a process of the hall."""
+        return {
             **os.environ,
             "PERRON_DATABASE_URL": self._url,
             "PERRON_KEY": KEY,
@@ -83,13 +94,6 @@ class Hall:
             "PERRON_POLL_S": "0.2",
             **{f"PERRON_{name.upper()}": value for name, value in settings.items()},
         }
-        with log.open("wb") as err:
-            process = await asyncio.create_subprocess_exec(
-                PERRON, "worker", *options, env=environment, stderr=err, stdin=asyncio.subprocess.DEVNULL
-            )
-        worker = WorkerProcess(process, log)
-        self._workers.append(worker)
-        return worker
 
     async def start_ready(self, *options: str, **settings: str) -> WorkerProcess:
         worker = await self.start("--health", "0", *options, **settings)
