@@ -1,7 +1,8 @@
-"""The graphs that the benchmarks run: one node, ten nodes, ReAct with a fake model and a tool."""
+"""The graphs that the benchmarks run: one node, ten nodes, ReAct with a fake model and a tool, and a talker."""
 
 from __future__ import annotations
 
+import asyncio
 import operator
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,6 +21,13 @@ class Count(TypedDict):
 
     n: int
     log: Annotated[list[str], operator.add]
+
+
+class Talk(TypedDict):
+    """How many tokens a model is to say, and how long it takes for each."""
+
+    tokens: int
+    pause_s: float
 
 
 @dataclass(frozen=True)
@@ -77,8 +85,20 @@ def _react() -> Any:
     return builder
 
 
+def _talker() -> Any:
+    async def talk(state: Talk) -> dict[str, Any]:
+        # Words and what stands between them are a token each.
+        answer = AIMessage(" ".join(["word"] * (state["tokens"] // 2)) + " ")
+        async for _ in GenericFakeChatModel(messages=iter([answer])).astream("go on"):
+            await asyncio.sleep(state["pause_s"])
+        return {}
+
+    return StateGraph(Talk).add_node("talk", talk).add_edge(START, "talk").add_edge("talk", END)
+
+
 GRAPHS = {
     "one-node": Bench(_chain(1), lambda: {"n": 1, "log": []}),
     "ten-nodes": Bench(_chain(10), lambda: {"n": 1, "log": []}),
     "react": Bench(_react(), lambda: {"messages": [{"role": "user", "content": "How is the weather in Basel?"}]}),
 }
+TALKER = Bench(_talker(), lambda: {"tokens": 50, "pause_s": 0.0})

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from graphs import GRAPHS
+from graphs import GRAPHS, TALKER
 from langgraph.graph import END, START, StateGraph
 from typing_extensions import TypedDict
 
@@ -34,7 +34,8 @@ async def stamp(state: Stamp) -> Stamp:
 def agents() -> list[Agent]:
     """Return the benchmarks' agents."""
     stamping = StateGraph(Stamp).add_node("stamp", stamp).add_edge(START, "stamp").add_edge("stamp", END)
-    return [Agent(STAMP, stamping), *(Agent(name, graph.builder) for name, graph in GRAPHS.items())]
+    graphs = {**GRAPHS, "talker": TALKER}
+    return [Agent(STAMP, stamping), *(Agent(name, graph.builder) for name, graph in graphs.items())]
 
 
 @contextmanager

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
 from collections.abc import Callable, Coroutine, Hashable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from perron import clock
 from perron.caller import Caller
 from perron.database.engine import Database
 from perron.database.outage import outlast
@@ -24,6 +26,8 @@ from perron.runtime.shared_work import SharedWork
 _PAGES = 8
 """Kept for followers who are a little behind; who is further behind reads for itself."""
 _STATES = 4
+_PAUSE_S, _PAUSE_GROWS_S = 0.01, 0.001
+"""Between two looks at a run that is talking, and by what it grows up to there: its first words come at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +55,8 @@ class Tail:
         self._caller = caller
         self._run_id = run_id
         self._poll_s = poll_s
+        self._pause_s = 0.0
+        self._read_at = 0.0
         self._pages: deque[_Page] = deque(maxlen=_PAGES)
         self._looks = SharedWork[Sequence[RunEvent]]()
         self._states = SharedWork[Any](keep=_STATES)
@@ -79,6 +85,7 @@ class Tail:
 
     async def _look(self, after: Position) -> Sequence[RunEvent]:
         has_ended = False
+        await asyncio.sleep(self._read_at + self._pause_s - clock.boot_s())
         with self._readers.waiting(self._run_id) as rung:
             while True:
                 rung.clear()
@@ -120,7 +127,10 @@ class Tail:
     async def _read(self, after: Position) -> Sequence[RunEvent]:
         epoch, n = after
         async with self._database.begin(autocommit=True) as session:
-            return await RunEventRepository(session, self._caller).get_after(self._run_id, epoch=epoch, n=n)
+            rows = await RunEventRepository(session, self._caller).get_after(self._run_id, epoch=epoch, n=n)
+        self._read_at = clock.boot_s()
+        self._pause_s = min(self._pause_s + _PAUSE_GROWS_S, _PAUSE_S)
+        return rows
 
     async def _has_ended(self) -> bool:
         async with self._database.begin(autocommit=True) as session:
