@@ -51,6 +51,10 @@ def run(
         list[str] | None,
         typer.Option("--stream", metavar="MODE", help="Print events: values, updates, messages, custom, …"),
     ] = None,
+    resumable: Annotated[
+        bool,
+        typer.Option("--resumable", help="Keep the events, to be followed later than a minute after the end."),
+    ] = False,
     context: Annotated[
         str | None, typer.Option("--context", metavar="JSON|@FILE", help="The run's context.")
     ] = None,
@@ -74,6 +78,7 @@ def run(
         "context": read_object(context, option="context"),
         "config": read_object(config, option="config"),
         "webhook": webhook,
+        "stream_resumable": resumable,
     }
     if if_not_exists not in _IF_NOT_EXISTS:
         raise InvalidInputError(f"--if-not-exists takes create or reject, not {if_not_exists!r}.")
