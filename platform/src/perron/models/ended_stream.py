@@ -12,7 +12,7 @@ from perron.models.base import Base
 
 
 class EndedStream(Base):
-    """A trigger of `runs` writes a row in the transaction that ends a run (revision 0012), and tidying takes it.
+    """A trigger of `runs` writes a row in the transaction that ends a run (revision 0011), and tidying takes it.
 
     No foreign key: for a run that is gone by then there is nothing to do.
     """

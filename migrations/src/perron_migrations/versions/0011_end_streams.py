@@ -7,8 +7,8 @@ from alembic import op
 
 from perron_migrations.schemas import quoted_schemas
 
-revision = "0012"
-down_revision = "0009"
+revision = "0011"
+down_revision = "0010"
 branch_labels = None
 depends_on = None
 
