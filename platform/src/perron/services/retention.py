@@ -72,6 +72,7 @@ class Retention:
                 if sqlstate(exc) != _LOCK_TIMEOUT:
                     raise
                 log.info("events_not_dropped", week=week.isoformat(), reason="they are in use; tried again later")
+                return  # others waited for this one; the next week would make them wait once more
 
     @staticmethod
     async def _delete_runs(session: Session, age: timedelta) -> bool:
