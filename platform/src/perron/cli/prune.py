@@ -27,7 +27,7 @@ Strategy = Annotated[
 
 
 def prune(
-    threads: Annotated[list[str] | None, typer.Argument(metavar="[THREAD]...", help="Ids of threads.")] = None,
+    threads: Annotated[list[str] | None, typer.Argument(metavar="THREAD", help="Ids of threads.")] = None,
     older_than: Annotated[
         str | None, typer.Option("--older-than", metavar="AGE", help="All not updated for so long: 30d, 12h, 90m.")
     ] = None,
@@ -71,7 +71,7 @@ def prune(
         say(_summary(len(pruned) - len(kept), strategy=strategy, dry_run=dry_run))
         if kept:
             rows = [asdict(each) for each in kept]
-            print_rows(rows, {"stays": "thread_id", "since": "kept"}, as_json=False, empty="")
+            print_rows(rows, {"stays": "thread_id", "why": "kept"}, as_json=False, empty="")
     return 1 if named and kept else 0
 
 
