@@ -159,3 +159,32 @@ async def test_a_cancel_is_not_lost_when_the_bell_rings_at_that_moment() -> None
     await asyncio.wait([waiting])
 
     assert waiting.cancelled()
+
+
+async def crash(rows: Rows) -> None:
+    """Lose what a server that crashes loses: its connections, and what it has not written to the disk."""
+    async with rows.database.begin() as session:
+        await session.execute(text("DELETE FROM perron.run_events WHERE n > 5"))
+        await session.execute(
+            text(
+                "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = current_database()"
+                " AND pid <> pg_backend_pid()"
+            )
+        )
+
+
+async def test_a_server_that_crashes_leaves_no_gap(rows: Rows, log: EventLog) -> None:
+    run = await rows.claimed()
+    writer = log.writer(run.run_id, run.epoch)
+    for i in range(10):
+        writer.write("custom", i)
+    await stands(writer, 10)
+
+    await crash(rows)
+    writer.write("custom", 10)
+    await stands(writer, 11)
+    assert await numbers(rows, run.run_id) == list(range(1, 12))
+
+    await crash(rows)
+    async with log.connection():
+        assert await numbers(rows, run.run_id) == list(range(1, 12))

@@ -16,7 +16,8 @@ from perron.runtime.finish import Outcome, finish
 
 
 async def end(rows: Rows, run: ClaimedRun, outcome: Outcome, *, last_n: int = 0, events: Any = ()) -> bool:
-    return await finish(rows.pool, run, outcome, schema="perron", events=list(events), last_n=last_n)
+    async with rows.pool.connection() as connection:
+        return await finish(connection, run, outcome, schema="perron", events=list(events), last_n=last_n)
 
 
 async def get_thread(rows: Rows, run: ClaimedRun) -> Thread:

@@ -259,7 +259,8 @@ class Lines(RuleBasedStateMachine):
 
     async def _finish(self, run: ClaimedRun, status: str) -> bool:
         outcome = Outcome(status=status, values={"by": str(run.run_id)}, has_next=status == "interrupted")
-        return await finish(self.stage.rows.pool, run, outcome, schema="perron", events=[], last_n=0)
+        async with self.stage.rows.pool.connection() as connection:
+            return await finish(connection, run, outcome, schema="perron", events=[], last_n=0)
 
     @invariant()
     def the_database_is_as_the_model_says(self) -> None:

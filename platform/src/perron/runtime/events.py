@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
+from weakref import WeakSet
 
 import psycopg
+from psycopg import AsyncConnection
+from psycopg.rows import DictRow
 from psycopg_pool import PoolTimeout
 
+from perron import clock
 from perron.database.checkpoint_pool import CheckpointPool
 from perron.database.encoding import dumps, loads
 from perron.database.outage import is_outage
@@ -27,6 +34,8 @@ ATTEMPT_EVENT = "metadata"
 
 _BATCH = 500
 _RETRY_S = 0.5
+_VOLATILE_S = 1.0
+"""How long a server may lose what it has committed: three times `wal_writer_delay`, which is 0.2 s, and more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +62,23 @@ class EventLog:
         self._in_flight: list[_Entry] = []
         self._task: asyncio.Task[None] | None = None
         self._landed = asyncio.Event()
+        self._newest: deque[tuple[float, list[_Entry]]] = deque()
+        """What has landed lately, and when: events are committed without waiting for the disk."""
+        self._known: WeakSet[AsyncConnection[DictRow]] = WeakSet()
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[AsyncConnection[DictRow]]:
+        """Borrow a connection behind which the server has all that has landed.
+
+        A server that crashes takes all connections along, and may lose what it has just been given: that is appended
+        once more over each that is new.
+        """
+        async with self._pool.connection() as connection:
+            if connection not in self._known:
+                if newest := [entry for _, entries in self._newest for entry in entries]:
+                    await connection.execute(self._statement, _columns(newest))
+                self._known.add(connection)
+            yield connection
 
     def writer(self, run_id: RunId, epoch: int) -> EventWriter:
         """Return the writer of one execution of a run."""
@@ -108,18 +134,10 @@ class EventLog:
                 await self._append_all([entry for entry in entries if entry.writer is writer])
 
     async def _send(self, entries: list[_Entry]) -> None:
-        columns = (
-            [entry.writer.run_id for entry in entries],
-            [entry.writer.epoch for entry in entries],
-            [entry.n for entry in entries],
-            [entry.event for entry in entries],
-            [entry.namespace for entry in entries],
-            [entry.payload for entry in entries],
-        )
         while True:
             try:
-                async with self._pool.connection() as connection:
-                    row = await (await connection.execute(self._statement, columns)).fetchone()
+                async with self.connection() as connection:
+                    row = await (await connection.execute(self._statement, _columns(entries))).fetchone()
             except (psycopg.Error, PoolTimeout) as exc:
                 if not is_outage(exc):
                     raise
@@ -134,7 +152,21 @@ class EventLog:
                     )
                 else:
                     entry.writer.last_n = max(entry.writer.last_n, entry.n)
+            self._newest.append((clock.boot_s(), entries))
+            while self._newest[0][0] < clock.boot_s() - _VOLATILE_S:
+                self._newest.popleft()
             return
+
+
+def _columns(entries: list[_Entry]) -> tuple[list[Any], ...]:
+    return (
+        [entry.writer.run_id for entry in entries],
+        [entry.writer.epoch for entry in entries],
+        [entry.n for entry in entries],
+        [entry.event for entry in entries],
+        [entry.namespace for entry in entries],
+        [entry.payload for entry in entries],
+    )
 
 
 class EventWriter:

@@ -120,14 +120,15 @@ class Execution:
             return None
         while True:
             try:
-                done = await finish(
-                    self._shared.pool,
-                    self.run,
-                    outcome,
-                    schema=self._shared.database.schema,
-                    events=events,
-                    last_n=self._writer.last_n,
-                )
+                async with self._shared.events.connection() as connection:
+                    done = await finish(
+                        connection,
+                        self.run,
+                        outcome,
+                        schema=self._shared.database.schema,
+                        events=events,
+                        last_n=self._writer.last_n,
+                    )
             except Exception as exc:
                 if is_outage(exc) or is_passing(exc):
                     await asyncio.sleep(_RECONNECT_S)
@@ -339,6 +340,8 @@ class Execution:
             return
         while True:
             try:
+                async with self._shared.events.connection():
+                    pass  # what has landed is there: the rest goes behind it
                 await release(
                     self._shared.database,
                     self.run,

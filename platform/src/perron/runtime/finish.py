@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from perron.database.checkpoint_pool import CheckpointPool
+from psycopg import AsyncConnection
+from psycopg.rows import DictRow
+
 from perron.database.encoding import clean, dumps
 from perron.ids import new_id
 from perron.integrations.run.open_ask import OpenAsk
@@ -50,7 +52,7 @@ class Outcome:
 
 
 async def finish(
-    pool: CheckpointPool,
+    connection: AsyncConnection[DictRow],
     run: ClaimedRun,
     outcome: Outcome,
     *,
@@ -76,9 +78,8 @@ async def finish(
         "events": [*events, *closing],
         "last_n": last_n,
     }
-    async with pool.connection() as connection:
-        what = {"run_id": run.run_id, "epoch": run.epoch, "thread_id": run.thread_id, "ending": dumps(ending)}
-        row = await (await connection.execute(FINISH.format(schema=schema), what)).fetchone()
+    what = {"run_id": run.run_id, "epoch": run.epoch, "thread_id": run.thread_id, "ending": dumps(ending)}
+    row = await (await connection.execute(FINISH.format(schema=schema), what)).fetchone()
     return row is not None and row["is_followed"] is not None
 
 
