@@ -14,7 +14,7 @@ from tests.conftest import Deployment, State, chain
 
 from perron.core.event import Event
 from perron.core.platform import Platform
-from perron.errors import EventsGoneError, InvalidInputError
+from perron.errors import CheckpointNotFoundError, EventsGoneError, InvalidInputError
 from perron.plugins.agent import Agent
 from perron.services.event import EventService
 
@@ -176,3 +176,15 @@ async def test_an_id_that_no_event_has_is_refused(deployment: Deployment) -> Non
     for after in ("1-99", "7-1"):
         with pytest.raises(InvalidInputError, match=f"has no event {after}: its last is 1-4"):
             await read(platform, run.run_id, after=after)
+
+
+async def test_a_state_whose_checkpoint_is_gone_is_not_made_up(deployment: Deployment) -> None:
+    async def quiet(state: State) -> State:
+        return {}
+
+    platform = await deployment.open(chain(quiet))
+    run = await platform.run("agent", {"text": ""})
+    await deployment.sql("DELETE FROM langgraph.checkpoints")
+
+    with pytest.raises(CheckpointNotFoundError):
+        await read(platform, run.run_id)

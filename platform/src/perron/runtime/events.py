@@ -70,7 +70,7 @@ class EventLog:
     async def connection(self) -> AsyncIterator[AsyncConnection[DictRow]]:
         """Borrow a connection behind which the server has all that has landed.
 
-        A server that crashes takes all connections along, and may lose what it has just been given: that is appended
+        A server that crashes takes all connections along, and may lose what it has just been given: that is sent
         once more over each that is new.
         """
         async with self._pool.connection() as connection:

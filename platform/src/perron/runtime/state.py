@@ -59,13 +59,20 @@ class ThreadStates:
             return [state async for state in graph.aget_state_history(config, limit=limit, before=bound)]
 
     async def values_of(self, thread_id: ThreadId, graph_id: str, event: StreamEvent) -> Any:
-        """Return the state that a `values` event stands for, as JSON, with the interrupts that it carried."""
+        """Return the state that a `values` event stands for, as JSON, with the interrupts that it carried.
+
+        Raises:
+            CheckpointNotFoundError: The checkpoint is not there any more.
+        """
         checkpoint_id, interrupts = event.payload.get("checkpoint_id"), event.payload.get("interrupts")
         values: Any = {}
         if checkpoint_id:
             async with self._graph(thread_id, graph_id) as (graph, config):
                 config["configurable"].update(checkpoint_id=checkpoint_id, checkpoint_ns=event.namespace)
-                values = clean((await graph.aget_state(config)).values)[0]
+                state = await graph.aget_state(config)
+                if state.created_at is None and not event.namespace:
+                    raise CheckpointNotFoundError(thread_id, checkpoint_id)
+                values = clean(state.values)[0]
         return {**values, "__interrupt__": interrupts} if interrupts and isinstance(values, dict) else values
 
     async def update(
