@@ -102,6 +102,7 @@ async def test_a_process_is_missed_when_its_lock_is_gone_for_a_while(
     assert [row["run_id"] for row in rows] == [read]
     assert (await platform.runs.get(platform.caller, read)).status == "running"
     await living.aclose()
+    await platform.join(read)
 
 
 async def look_at_a_server_that_is_up_for_long(deployment: Deployment) -> None:

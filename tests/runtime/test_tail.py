@@ -70,7 +70,7 @@ async def test_a_reader_that_never_reads_holds_nothing(deployment: Deployment) -
 
     async def talk(state: State) -> State:
         for i in range(30):
-            get_stream_writer()({"i": i, "body": os.urandom(500_000).hex()})
+            get_stream_writer()({"i": i, "body": os.urandom(250_000).hex()})
             await asyncio.sleep(0.001)
         return {}
 
@@ -88,7 +88,7 @@ async def test_a_reader_that_never_reads_holds_nothing(deployment: Deployment) -
         tracemalloc.stop()
 
     assert read == list(range(30))
-    assert held < 10_000_000  # of 30 MB
+    assert held < 10_000_000  # of 15 MB
     assert [each.data["i"] async for each in asleep if each.event == "custom"] == list(range(30))
 
 

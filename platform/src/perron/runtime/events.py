@@ -36,6 +36,8 @@ _BATCH = 500
 _RETRY_S = 0.5
 _VOLATILE_S = 1.0
 """How long a server may lose what it has committed: three times `wal_writer_delay`, which is 0.2 s, and more."""
+_REMEMBERED_CHARS = 4_000_000
+"""Of such events a process remembers no more: after a crash, what streams faster may have a gap, and says so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +64,9 @@ class EventLog:
         self._in_flight: list[_Entry] = []
         self._task: asyncio.Task[None] | None = None
         self._landed = asyncio.Event()
-        self._newest: deque[tuple[float, list[_Entry]]] = deque()
+        self._newest: deque[tuple[float, _Entry]] = deque()
         """What has landed lately, and when: events are committed without waiting for the disk."""
+        self._newest_chars = 0
         self._known: WeakSet[AsyncConnection[DictRow]] = WeakSet()
 
     @asynccontextmanager
@@ -75,7 +78,7 @@ class EventLog:
         """
         async with self._pool.connection() as connection:
             if connection not in self._known:
-                if newest := [entry for _, entries in self._newest for entry in entries]:
+                if newest := [entry for _, entry in self._newest]:
                     await connection.execute(self._statement, _columns(newest))
                 self._known.add(connection)
             yield connection
@@ -152,10 +155,15 @@ class EventLog:
                     )
                 else:
                     entry.writer.last_n = max(entry.writer.last_n, entry.n)
-            self._newest.append((clock.boot_s(), entries))
-            while self._newest[0][0] < clock.boot_s() - _VOLATILE_S:
-                self._newest.popleft()
+            self._remember(entries)
             return
+
+    def _remember(self, entries: list[_Entry]) -> None:
+        now = clock.boot_s()
+        self._newest.extend((now, entry) for entry in entries)
+        self._newest_chars += sum(len(entry.payload) for entry in entries)
+        while self._newest and (self._newest[0][0] < now - _VOLATILE_S or self._newest_chars > _REMEMBERED_CHARS):
+            self._newest_chars -= len(self._newest.popleft()[1].payload)
 
 
 def _columns(entries: list[_Entry]) -> tuple[list[Any], ...]:

@@ -23,7 +23,7 @@ from perron.runtime.packing import Position
 from perron.runtime.readers import Readers, rings
 from perron.runtime.shared_work import SharedWork
 
-_PAGES = 8
+_PAGES = 4
 """Kept for followers who are a little behind; who is further behind reads for itself."""
 _STATES = 4
 _PAUSE_S, _PAUSE_GROWS_S = 0.01, 0.001
