@@ -7,6 +7,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+import structlog
 from langgraph.types import Command, Send, interrupt
 from tests.conftest import Deployment, State, chain
 
@@ -308,6 +309,7 @@ async def test_the_values_of_variables_are_not_logged(
         token = "canary-" + state["text"]
         raise ValueError(str(len(token)))
 
+    structlog.reset_defaults()  # as in a program that has not configured its logs
     platform = await deployment.open(chain(leak))
 
     run = await platform.run("agent", {"text": "secret"})
