@@ -17,9 +17,15 @@ from perron.repositories.run import RunRepository
 from perron.runtime.claim import claim, release
 
 
-async def find_due(rows: Rows, *, agents: tuple[str, ...] = ("agent",), rescues: bool = True) -> list[RunId]:
+async def find_due(rows: Rows, *, agents: tuple[str, ...] = ("agent",)) -> list[RunId]:
     async with rows.database.begin() as session:
-        found = await RunRepository(session, Caller.system()).find_due(agents=agents, limit=100, rescues=rescues)
+        found = await RunRepository(session, Caller.system()).find_due(agents=agents, limit=100)
+    return [RunId(run_id) for run_id, _ in found]
+
+
+async def find_stranded(rows: Rows) -> list[RunId]:
+    async with rows.database.begin() as session:
+        found = await RunRepository(session, Caller.system()).find_stranded(agents=["agent"], limit=100)
     return [RunId(run_id) for run_id, _ in found]
 
 
@@ -78,7 +84,7 @@ async def test_a_run_of_a_live_worker_is_not_taken(rows: Rows) -> None:
     run = await rows.claimed()
 
     assert await rows.claim(run.run_id) is None
-    assert await find_due(rows) == []
+    assert await find_stranded(rows) == []
 
 
 async def test_a_run_of_a_dead_worker_is_taken_and_the_worker_buried(rows: Rows) -> None:
@@ -92,12 +98,12 @@ async def test_a_run_of_a_dead_worker_is_taken_and_the_worker_buried(rows: Rows)
         assert await session.get(Worker, again.worker_id) is not None
 
 
-async def test_rescues_are_found_only_when_wanted(rows: Rows) -> None:
+async def test_a_run_of_a_dead_worker_is_found_apart_from_those_that_are_due(rows: Rows) -> None:
     dead = await rows.make_worker(beat_age_s=60)
     orphan = await rows.make_run(status="running", epoch=1, worker_id=dead)
 
-    assert await find_due(rows, rescues=True) == [orphan]
-    assert await find_due(rows, rescues=False) == []
+    assert await find_stranded(rows) == [orphan]
+    assert await find_due(rows) == []
 
 
 async def test_a_worker_that_beats_during_the_claim_keeps_its_run(rows: Rows) -> None:

@@ -166,7 +166,7 @@ async def test_runs_that_died_with_their_worker_are_taken_one_at_a_time(deployme
     async def hold(state: State) -> State:
         worker = platform._worker
         assert worker is not None
-        await worker._claim_due()  # a look for more, while this one executes
+        await worker._rescue()  # a look for more, while this one executes
         at_once.append(len(worker._executions))
         return {}
 
@@ -182,6 +182,53 @@ async def test_runs_that_died_with_their_worker_are_taken_one_at_a_time(deployme
         await line.join(run_id)
 
     assert at_once == [1, 1, 1, 1]
+
+
+async def test_a_run_that_has_finished_a_step_since_its_worker_died_holds_up_no_other(
+    deployment: Deployment,
+) -> None:
+    both = asyncio.Barrier(2)
+
+    async def step(state: State) -> State:
+        return {}
+
+    async def meet(state: State) -> State:
+        await both.wait()
+        return {}
+
+    agent = chain("agent", step, meet)
+    line = await deployment.open(agent, worker=False)
+    run_ids = [await line.submit("agent", {"text": ""}) for _ in range(2)]
+    await deployment.sql(
+        "UPDATE perron.runs SET status = 'running', epoch = 1, started_at = now(), worker_id = gen_random_uuid()"
+    )
+    await deployment.open(agent)
+
+    assert {(await line.join(run_id)).status for run_id in run_ids} == {"success"}
+
+
+async def test_a_run_that_died_with_its_worker_does_not_wait_behind_a_full_line(deployment: Deployment) -> None:
+    order: list[str] = []
+
+    async def take_time(state: State) -> State:
+        await asyncio.sleep(0.02)
+        order.append(state["text"])
+        return {}
+
+    agent = chain("agent", take_time)
+    line = await deployment.open(agent, worker=False)
+    run_ids = [await line.submit("agent", {"text": f"{i}"}) for i in range(40)]
+    await deployment.sql(
+        "UPDATE perron.runs SET status = 'running', epoch = 1, started_at = now(), worker_id = gen_random_uuid()"
+        " WHERE run_id = %s",
+        run_ids[-1],
+    )
+    await deployment.open(agent, concurrency=1)
+
+    for run_id in run_ids:
+        await line.join(run_id)
+
+    assert order.index("39") < 10
 
 
 async def test_a_run_that_always_kills_its_worker_ends_as_an_error(deployment: Deployment) -> None:

@@ -10,11 +10,9 @@ from uuid import UUID
 
 from sqlalchemy import (
     Boolean,
-    ColumnElement,
     Insert,
     Select,
     Table,
-    and_,
     bindparam,
     column,
     delete,
@@ -28,7 +26,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import aliased, joinedload, selectinload
 from sqlalchemy.sql.selectable import TypedReturnsRows
 
-from perron import clock
+from perron import clock, failpoints
 from perron.database.engine import SCHEMA
 from perron.errors import RunNotFoundError
 from perron.ids import least_id
@@ -115,23 +113,31 @@ class RunRepository(BaseRepository[Run]):
         """Return the status of a run, whoever's it is; None when there is none."""
         return await self.session.scalar(select(Run.status).where(Run.run_id == run_id))
 
-    async def find_due(self, *, agents: Sequence[str], limit: int, rescues: bool) -> Sequence[tuple[UUID, UUID]]:
+    async def find_due(self, *, agents: Sequence[str], limit: int) -> Sequence[tuple[UUID, UUID]]:
         """Return (run_id, thread_id) of heads that a worker with these agents may claim.
 
-        Pending and due, or, with `rescues`, running under a worker that is dead; in both cases not paused.
+        They are pending, due and not paused.
         """
         earlier = aliased(Run)
         is_head = ~exists().where(
             earlier.thread_id == Run.thread_id, earlier.seq < Run.seq, earlier.status.in_(ACTIVE)
         )
-        claimable: ColumnElement[bool] = and_(
-            Run.status == "pending", or_(Run.not_before.is_(None), Run.not_before <= func.clock_timestamp())
-        )
-        if rescues:
-            claimable = or_(claimable, and_(Run.status == "running", ~lives(Run.worker_id)))
+        is_due = or_(Run.not_before.is_(None), Run.not_before <= func.clock_timestamp())
         query = (
             select(Run.run_id, Run.thread_id)
-            .where(Run.status.in_(ACTIVE), Run.graph_id.in_(agents), claimable, is_head, ~is_held())
+            .where(Run.status == "pending", Run.graph_id.in_(agents), is_due, ~is_held())
+            .order_by(Run.priority.desc(), Run.run_id)
+            .limit(limit)
+        )
+        if not failpoints.hit("head"):
+            query = query.where(is_head)
+        return [(row.run_id, row.thread_id) for row in await self.session.execute(query)]
+
+    async def find_stranded(self, *, agents: Sequence[str], limit: int) -> Sequence[tuple[UUID, UUID]]:
+        """Return (run_id, thread_id) of runs that are running under a dead worker, and not paused."""
+        query = (
+            select(Run.run_id, Run.thread_id)
+            .where(Run.status == "running", Run.graph_id.in_(agents), ~lives(Run.worker_id), ~is_held())
             .order_by(Run.priority.desc(), Run.run_id)
             .limit(limit)
         )

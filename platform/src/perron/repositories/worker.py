@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from datetime import timedelta
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, exists, func, select, text, update
+from sqlalchemy import ColumnElement, exists, false, func, select, text, update
 from sqlalchemy.orm import InstrumentedAttribute
 
+from perron import failpoints
 from perron.errors import WorkerNotFoundError
 from perron.ids import process_of
 from perron.models.worker import Worker
@@ -20,6 +21,8 @@ BEAT = "UPDATE {schema}.workers SET beat_at = clock_timestamp() WHERE worker_id 
 
 def is_live() -> ColumnElement[bool]:
     """Return the condition that a worker has beaten within its lease, by the database's clock."""
+    if failpoints.hit("liveness"):
+        return false()
     return Worker.beat_at > func.clock_timestamp() - func.make_interval(0, 0, 0, 0, 0, 0, Worker.lease_s)
 
 

@@ -247,6 +247,7 @@ class FencedSaver(AsyncPostgresSaver):
             recording = self.fence.recording(checkpoint_ns, checkpoint["id"], is_new=True, applies=applies)
             written = RecordingSaver(recording, self.serde).put(config, checkpoint, metadata, new_versions)
             await self._commit(self._log, recording)
+        failpoints.hit("checkpoint.after")
         self.fence.written(checkpoint_ns, checkpoint["id"])
         return written
 

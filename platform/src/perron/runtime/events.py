@@ -15,7 +15,7 @@ from psycopg import AsyncConnection
 from psycopg.rows import DictRow
 from psycopg_pool import PoolTimeout
 
-from perron import clock
+from perron import clock, failpoints
 from perron.database.checkpoint_pool import CheckpointPool
 from perron.database.encoding import dumps, loads
 from perron.database.outage import is_outage
@@ -137,6 +137,7 @@ class EventLog:
                 await self._append_all([entry for entry in entries if entry.writer is writer])
 
     async def _send(self, entries: list[_Entry]) -> None:
+        failpoints.hit("event.before")
         while True:
             try:
                 async with self.connection() as connection:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -77,7 +77,8 @@ class _RunTimeoutError(Exception):
 class Execution:
     """One claimed run in this process. Its task ends with the run ended, given back, or lost."""
 
-    def __init__(self, run: ClaimedRun, lease: Lease, shared: Services) -> None:
+    def __init__(self, run: ClaimedRun, lease: Lease, shared: Services, *, on_step: Callable[[], object]) -> None:
+        """Take the run; `on_step` is called when one that died with its worker has finished a step."""
         self.run = run
         self.cancel_action = run.cancel_action
         """Set before the task is cancelled: what a caller wants of the run. None: this worker has lost it."""
@@ -86,6 +87,10 @@ class Execution:
         self.control = RunControl()
         self.parked_by: UUID | None = None
         """The pause for which the run goes back in line, where there is one."""
+        self.is_suspect = run.is_takeover
+        """A worker has died with it, and it has finished no step since."""
+        self._has_results = False
+        self._on_step = on_step
         self._lease = lease
         self._shared = shared
         self._fence = RunFence(
@@ -138,6 +143,7 @@ class Execution:
                     log.exception("run_not_finished", run_id=str(self.run.run_id), status=outcome.status)
                     outcome, events = _failed(exc), []
             else:
+                failpoints.hit("run.after_finish")
                 self._shared.readers.wake(self.run.run_id, has_ended=True)
                 return outcome if done else None
 
@@ -235,9 +241,18 @@ class Execution:
                 self._take_values(chunk)
             chunk = {"checkpoint_id": self._fence.checkpoint_id, "interrupts": _interrupts(chunk)}
         if mode == "tasks":
+            if not namespace:
+                self._look_for_a_step(is_start="input" in chunk)
             self._writer.write(STEP_EVENT, _step(chunk), namespace=namespace)
         if mode in wanted:
             self._writer.write(mode, chunk, namespace=namespace)
+
+    def _look_for_a_step(self, *, is_start: bool) -> None:
+        # A task starts only when the checkpoint of the step before is committed.
+        if self.is_suspect and is_start and self._has_results:
+            self.is_suspect = False
+            self._on_step()
+        self._has_results |= not is_start
 
     def _take_values(self, chunk: Any) -> None:
         if isinstance(chunk, dict) and "__interrupt__" in chunk:

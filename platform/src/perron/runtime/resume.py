@@ -9,6 +9,7 @@ from typing import Any
 from langgraph.checkpoint.serde.base import SerializerProtocol
 from langgraph.types import Command, Send
 
+from perron import failpoints
 from perron.database.engine import Database
 from perron.errors import CheckpointNotFoundError
 from perron.repositories.checkpoint import CheckpointRepository
@@ -37,7 +38,7 @@ async def first_input(
     resume = command.get("resume")
     if resume and (run.epoch > 1 or run.input_applied):
         resume = await _untaken(run, resume, database, langgraph_schema=langgraph_schema, serde=serde)
-    if run.input_applied:
+    if run.input_applied and not failpoints.hit("input"):
         return Command(resume=resume) if resume else None
     if not command:
         return run.kwargs.get("input")

@@ -13,7 +13,7 @@ from importlib.metadata import version
 
 import structlog
 
-from perron import clock
+from perron import clock, failpoints
 from perron.caller import Caller
 from perron.configuration import names_in
 from perron.database.outage import is_outage
@@ -34,6 +34,8 @@ from perron.runtime.readers import rings
 log = structlog.get_logger(__name__)
 
 _DAY_S = 86_400.0
+_RESCUES = 10
+"""How many runs of dead workers are tried until one is had: others try, too."""
 _STRAY_S = 2.0
 """How long a run may be this worker's before it starts to execute."""
 
@@ -71,6 +73,8 @@ class Worker:
         self._freed = asyncio.Event()
         """Room may have come, or this worker takes nothing any more."""
         self._reserved = 0
+        self._keeps_room = False
+        """The next room is for a run that has died with its worker."""
         self._is_draining = False
         self._poller: asyncio.Task[None] | None = None
         self._partitions_at = clock.boot_s()  # they were made when the platform was opened
@@ -113,7 +117,7 @@ class Worker:
 
     @property
     def _room(self) -> int:
-        return self.concurrency - len(self._tasks) - self._reserved
+        return self.concurrency - len(self._tasks) - self._reserved - self._keeps_room
 
     @contextmanager
     def room(self) -> Iterator[WorkerId | None]:
@@ -148,7 +152,8 @@ class Worker:
         await self._shared.pauses.look()  # before a run is created as claimed by this worker
         await self._register()
         self._poller = asyncio.create_task(self._poll(), name="perron-poll")
-        self._dispatcher.start()
+        if not failpoints.hit("bell"):
+            self._dispatcher.start()
 
     async def stop(self) -> None:
         """Drain: runs stop at their next step and go back in line, uncounted; then unregister."""
@@ -183,7 +188,7 @@ class Worker:
         """Start a run that was claimed for this worker; the task's result is None when it was not ended here."""
         if self._lease is None:
             raise RuntimeError("A worker that is not registered has no runs.")
-        execution = Execution(run, self._lease, self._shared)
+        execution = Execution(run, self._lease, self._shared, on_step=self.nudge)
         if self._is_draining:  # it was claimed meanwhile
             execution.control.request_drain()
         task = asyncio.create_task(execution.execute(), name=f"run {run.run_id}")
@@ -200,6 +205,8 @@ class Worker:
         self._executions.pop(run_id, None)
         self._tasks.pop(run_id, None)
         self._freed.set()
+        if self._keeps_room:
+            self.nudge()
         if not task.cancelled() and (exc := task.exception()) is not None:
             self._broken.add(run_id)
             log.error("execution_failed", run_id=str(run_id), exc_info=exc)
@@ -266,7 +273,9 @@ class Worker:
                 await self._shared.pauses.look()
                 self._park_paused()
                 await self._stop_cancelled()
-                await self._claim_due()
+                if not failpoints.hit("sweep"):
+                    await self._rescue()
+                    await self._claim_due()
                 await self._give_back_strays()
                 await self._make_partitions()
             except Exception as exc:  # the door: whatever happens, the next poll tries again
@@ -323,16 +332,29 @@ class Worker:
         room = self._room
         if room <= 0 or self.worker_id is None:
             return
-        # One at a time of those that died with their worker: a run that kills its process takes no other along.
-        rescues = not any(execution.run.is_takeover for execution in self._executions.values())
         async with self._shared.database.begin() as session:
-            due = await RunRepository(session, Caller.system()).find_due(
-                agents=self._agents(), limit=room, rescues=rescues
-            )
+            due = await RunRepository(session, Caller.system()).find_due(agents=self._agents(), limit=room)
         for run_id, thread_id in due:
-            run = await self._claim(RunId(run_id), ThreadId(thread_id), rescues=rescues)
-            if run is not None and run.is_takeover:
-                self.nudge()
+            await self._claim(RunId(run_id), ThreadId(thread_id), rescues=False)
+
+    async def _rescue(self) -> None:
+        """Take over a run that died with its worker, before all that is pending.
+
+        One at a time, until it has finished a step: a run that kills its process takes no other along.
+        """
+        if self.worker_id is None or any(execution.is_suspect for execution in self._executions.values()):
+            self._keeps_room = False
+            return
+        async with self._shared.database.begin() as session:
+            stranded = await RunRepository(session, Caller.system()).find_stranded(
+                agents=self._agents(), limit=_RESCUES
+            )
+        self._keeps_room = False
+        if self._room <= 0:  # bells would go on to take what becomes free
+            self._keeps_room = bool(stranded)
+            return
+        for run_id, thread_id in stranded:
+            if await self._claim(RunId(run_id), ThreadId(thread_id), rescues=True) is not None:
                 return
 
     async def _claim(self, run_id: RunId, thread_id: ThreadId, *, rescues: bool) -> ClaimedRun | None:
@@ -348,6 +370,7 @@ class Worker:
                 rescues=rescues,
             )
             if run is not None:
+                failpoints.hit("run.after_claim")
                 self.execute(run)
             return run
 
