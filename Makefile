@@ -1,6 +1,6 @@
 # Everything that a day's work needs. `make` alone lists it.
 .DEFAULT_GOAL := help
-.PHONY: help check fix test demo pins upgrade
+.PHONY: help check fix test demo soak pins upgrade
 
 help:  ## List the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 10

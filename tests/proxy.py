@@ -19,6 +19,8 @@ class Proxy:
         self._port = 0
         self._flows = _flowing()
         self._forgotten: list[asyncio.Event] = []
+        self.delay_s = 0.0
+        """How long each packet takes."""
         self.lead_to(url)
 
     @property
@@ -80,6 +82,8 @@ class Proxy:
             with contextlib.suppress(ConnectionError):
                 while data := await reader.read(65536):
                     await flows.wait()
+                    if self.delay_s:
+                        await asyncio.sleep(self.delay_s)
                     writer.write(data)
                     await writer.drain()
         finally:

@@ -5,8 +5,12 @@
 `kill@3` does so at the third hit; `off` makes `hit` return True, which the safeguard takes as its leave.
 
 Points of a write: `call.before_sent`, `call.after_sent` (committed, nothing has left), `call.after_answer` (not
-recorded), `call.after_done`. Of a run: `checkpoint.before`, `run.before_finish`. Safeguards: `journal` (calls are
-not looked up), `lease` (not checked before a call leaves), `fence` (not set before writes).
+recorded), `call.after_done`. Of a run, between two commits: `run.after_claim`, `checkpoint.before`,
+`checkpoint.after`, `writes.before`, `event.before`, `run.before_finish`, `run.after_finish`.
+
+Safeguards: `journal` (calls are not looked up), `lease` (not checked before a call leaves), `fence` (not set
+before writes), `liveness` (every worker counts as dead), `head` (runs of a thread do not wait for one another),
+`input` (given again at each attempt), `bell` (not heard), `sweep` (nobody looks for runs that are due).
 """
 
 from __future__ import annotations

@@ -1,0 +1,179 @@
+"""The promise about runs in `docs/guarantees.md`: kept under faults, and broken where a safeguard is off."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
+from functools import partial
+from pathlib import Path
+
+import pytest
+from tests.soak.campaign import Campaign
+from tests.soak.faults import FAULTS
+from tests.soak.ledger import Ledger
+from tests.soak.load import Load
+from tests.soak.process import Cradle
+from tests.soak.site import Scale, Site, until
+from tests.soak.verdict import Verdict, judge
+
+from perron.database.url import DatabaseUrl
+from perron.testing.database import new_database
+
+SCALE = Scale(lease_s=1.0, beat_s=0.25, poll_s=0.2, node_s=0.1, outages_s=(0.2, 1.5))
+RECOVERY_S = 15.0
+RUNS = 200
+
+
+@pytest.fixture(scope="module")
+async def cradle() -> AsyncIterator[Cradle]:
+    async with Cradle.open() as cradle:
+        yield cradle
+
+
+@pytest.fixture
+async def ledger(empty_database: str) -> AsyncIterator[Ledger]:
+    async with Ledger.open(empty_database) as ledger:
+        yield ledger
+
+
+async def test_nothing_is_lost_or_doubled_or_out_of_order_whatever_happens(
+    cradle: Cradle, ledger: Ledger, tmp_path: Path
+) -> None:
+    opening = Campaign.open(tmp_path, ledger, cradle, seed=20261123, scale=SCALE, threads=12, customers=8)
+    async with opening as campaign:
+        for fault in FAULTS.values():
+            await fault(campaign.trouble)
+
+        async def has_enough() -> bool:
+            return len(campaign.load.accepted) >= RUNS
+
+        await until(has_enough)
+        verdict = await campaign.end()
+
+    assert verdict.problems == [], str(verdict)
+    assert campaign.load.complaints == []
+    assert verdict.done == verdict.accepted >= RUNS
+    assert 0 < verdict.recovery_p99_s < RECOVERY_S
+
+
+Control = Callable[[Site, Load], Awaitable[None]]
+
+
+async def without_a_fence(site: Site, load: Load) -> None:
+    """A frozen worker's run is finished by another, and so is the next of its thread; then it is thawed."""
+    zombie = await site.start_worker(failpoints="fence=off,lease=off", poll_s="60")
+    run = await load.submit(takes_s=0.5)
+    await until(partial(has_begun, site, run.run_id))
+    await site.freeze(zombie)
+    await site.start_worker()
+    await load.join(run)
+    await load.join(await load.submit(run.thread_id))
+
+    seen = await site.sql("SELECT count(*) FROM langgraph.checkpoints")
+    site.thaw(zombie)
+
+    async def has_written() -> bool:
+        return await site.sql("SELECT count(*) FROM langgraph.checkpoints") != seen
+
+    await until(has_written)
+
+
+async def without_liveness(site: Site, load: Load) -> None:
+    """Live workers take their runs from each other."""
+    for _ in range(2):
+        await site.start_worker(failpoints="liveness=off")
+    run = await load.submit(does="block", blocks_s=3.0)
+    await until(partial(has_begun, site, run.run_id, 3))
+    await until(partial(site.ledger.has_ended, run.run_id, "second"))
+
+
+async def without_a_line(site: Site, load: Load) -> None:
+    """Workers take what is behind a thread's running run, too."""
+    first = await load.submit(takes_s=0.5)
+    second = await load.submit(first.thread_id)
+    await site.start_worker(failpoints="head=off")
+    for run in (first, second):
+        await load.join(run)
+
+
+async def without_input_applied(site: Site, load: Load) -> None:
+    """A command is given again to the worker that takes over."""
+    dying = await site.start_worker(failpoints="input=off")
+    run = await load.tell(takes_s=0.5)
+    await until(partial(has_begun, site, run.run_id))
+    await site.kill(dying)
+    await site.start_worker(failpoints="input=off")
+    await load.join(run)
+
+
+async def without_bell_and_sweep(site: Site, load: Load) -> None:
+    """Nobody hears of a run, and nobody looks."""
+    worker = await site.start_worker(failpoints="bell=off,sweep=off")
+    await until(partial(site.is_working, worker))
+    await load.submit()
+    await asyncio.sleep(2 * site.scale.lease_s)
+
+
+async def without_an_event(site: Site, load: Load) -> None:
+    """One is taken away."""
+    await site.start_worker()
+    run = await load.submit()
+    await load.join(run)
+    await site.sql("DELETE FROM perron.run_events WHERE run_id = %s AND n = 2", run.run_id)
+
+
+CONTROLS: dict[str, tuple[Control, Callable[[Verdict], object]]] = {
+    "fence": (without_a_fence, lambda verdict: verdict.lost),
+    "liveness": (without_liveness, lambda verdict: verdict.overlap),
+    "head": (without_a_line, lambda verdict: verdict.overlap),
+    "input": (without_input_applied, lambda verdict: verdict.dup),
+    "bell,sweep": (without_bell_and_sweep, lambda verdict: verdict.lost),
+    "event": (without_an_event, lambda verdict: verdict.gaps),
+}
+
+
+@pytest.fixture(scope="module")
+async def verdicts(
+    cradle: Cradle,
+    postgres_server: DatabaseUrl,
+    upgraded_template: DatabaseUrl,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> AsyncIterator[dict[str, asyncio.Task[Verdict]]]:
+    """The verdicts of all controls, which play beside each other: they mostly wait."""
+
+    async def play(name: str) -> Verdict:
+        control, _ = CONTROLS[name]
+        directory = tmp_path_factory.mktemp("control")
+        async with AsyncExitStack() as stack:
+            urls = [
+                await asyncio.to_thread(stack.enter_context, new_database(postgres_server, template=template))
+                for template in (upgraded_template, None)
+            ]
+            url, ledger_url = (each.full for each in urls)
+            ledger = await stack.enter_async_context(Ledger.open(ledger_url))
+            site = await stack.enter_async_context(Site.open(url, directory, ledger, cradle, SCALE))
+            load = Load(site, random.Random(), threads=1)
+            await control(site, load)
+            return await judge(site, load.accepted)
+
+    tasks = {name: asyncio.create_task(play(name), name=name) for name in CONTROLS}
+    yield tasks
+    for task in tasks.values():
+        task.cancel()
+    await asyncio.gather(*tasks.values(), return_exceptions=True)
+
+
+@pytest.mark.parametrize("safeguard", CONTROLS)
+async def test_without_a_safeguard_the_verdict_says_so(
+    verdicts: dict[str, asyncio.Task[Verdict]], safeguard: str
+) -> None:
+    verdict = await verdicts[safeguard]
+
+    assert CONTROLS[safeguard][1](verdict), str(verdict)
+
+
+async def has_begun(site: Site, run_id: object, times: int = 1) -> bool:
+    entries = await site.ledger.entries()
+    return sum(entry.run_id == run_id for entry in entries) >= times
