@@ -15,6 +15,9 @@ fix:  ## Mend what a tool can mend
 test:  ## Some tests: make test T=tests/services
 	uv run pytest $(T)
 
+soak:  ## Faults at random for half an hour, and a verdict: make soak SEED=7 MINUTES=5 FAULTS=kill,crash
+	uv run python -m tests.soak $(if $(SEED),--seed $(SEED)) $(if $(MINUTES),--minutes $(MINUTES)) $(if $(FAULTS),--faults $(FAULTS))
+
 demo:  ## Watch an agent work, be killed and come back
 	uv run perron demo
 

@@ -82,6 +82,7 @@ async def without_a_fence(site: Site, load: Load) -> None:
 
 async def without_liveness(site: Site, load: Load) -> None:
     """Live workers take their runs from each other."""
+    await weaken_claim(site, "AND w.beat_at <= clock_timestamp() - make_interval(secs => w.lease_s)", "")
     for _ in range(2):
         await site.start_worker(failpoints="liveness=off")
     run = await load.submit(does="block", blocks_s=3.0)
@@ -91,6 +92,7 @@ async def without_liveness(site: Site, load: Load) -> None:
 
 async def without_a_line(site: Site, load: Load) -> None:
     """Workers take what is behind a thread's running run, too."""
+    await weaken_claim(site, "ORDER BY r.seq LIMIT 1", "AND r.run_id = wanted")
     first = await load.submit(takes_s=0.5)
     second = await load.submit(first.thread_id)
     await site.start_worker(failpoints="head=off")
@@ -172,6 +174,13 @@ async def test_without_a_safeguard_the_verdict_says_so(
     verdict = await verdicts[safeguard]
 
     assert CONTROLS[safeguard][1](verdict), str(verdict)
+
+
+async def weaken_claim(site: Site, condition: str, instead: str) -> None:
+    """Take a condition out of the function that claims: it is the last to look."""
+    [row] = await site.sql("SELECT pg_get_functiondef('perron.claim_run'::regproc) AS source")
+    assert condition in row["source"]
+    await site.sql(row["source"].replace(condition, instead))
 
 
 async def has_begun(site: Site, run_id: object, times: int = 1) -> bool:

@@ -90,6 +90,7 @@ class Load:
             command={"update": told, "goto": "first"},
             thread_id=before.thread_id,
             idempotency_key=name,
+            stream_resumable=True,
         )
         accepted = await self._accepted(name, before.thread_id, submit)
         accepted.nodes = ("told", *NODES)
@@ -106,7 +107,7 @@ class Load:
 
     async def _submit(self, name: str, thread_id: UUID, given: Any) -> UUID:
         return await self._site.platform.submit(
-            "work", given, thread_id=thread_id, if_not_exists="create", idempotency_key=name
+            "work", given, thread_id=thread_id, if_not_exists="create", idempotency_key=name, stream_resumable=True
         )
 
     async def _accepted(self, name: str, thread_id: UUID, submit: Callable[[], Awaitable[UUID]]) -> Accepted:
