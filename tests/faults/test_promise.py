@@ -38,6 +38,7 @@ async def ledger(empty_database: str) -> AsyncIterator[Ledger]:
         yield ledger
 
 
+@pytest.mark.timeout(400)  # a minute, where nobody else needs the machine
 async def test_nothing_is_lost_or_doubled_or_out_of_order_whatever_happens(
     cradle: Cradle, ledger: Ledger, tmp_path: Path
 ) -> None:

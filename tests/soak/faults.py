@@ -158,7 +158,7 @@ class Trouble:
         while not ending.done():
             dead = [worker for worker in self._site.workers if worker.process.has_ended]
             for worker in dead:
-                await self._site.recovered(await self._site.kill(worker))
+                await self._site.kill(worker)
                 await self._site.start_worker()
             await asyncio.wait([ending], timeout=0.05)
         await ending
