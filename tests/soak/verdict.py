@@ -53,7 +53,8 @@ class Verdict:
 async def judge(site: Site, accepted: Sequence[Accepted]) -> Verdict:
     """Look at everything, once nothing happens any more."""
     rows = await site.sql(
-        "SELECT run_id, thread_id, seq, status, error, kwargs -> 'stream_resumable' AS is_kept FROM perron.runs ORDER BY thread_id, seq"
+        "SELECT run_id, thread_id, seq, status, error, kwargs -> 'stream_resumable' AS is_kept"
+        " FROM perron.runs ORDER BY thread_id, seq"
     )
     runs = {row["run_id"]: row for row in rows}
     verdict = Verdict(len(accepted), recoveries_s=[took.total_seconds() for took in await site.recoveries()])
