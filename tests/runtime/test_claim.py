@@ -26,7 +26,7 @@ async def find_due(rows: Rows, *, agents: tuple[str, ...] = ("agent",)) -> list[
 async def find_stranded(rows: Rows) -> list[RunId]:
     async with rows.database.begin() as session:
         found = await RunRepository(session, Caller.system()).find_stranded(agents=["agent"], limit=100)
-    return [RunId(run_id) for run_id, _ in found]
+    return [RunId(run_id) for run_id, _, _ in found]
 
 
 async def test_a_claimed_run_is_running_under_the_next_epoch(rows: Rows) -> None:

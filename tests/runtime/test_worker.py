@@ -26,6 +26,12 @@ class State(TypedDict, total=False):
 Node = Callable[[State], Awaitable[State]]
 
 
+LEFT_BEHIND = (
+    "UPDATE perron.runs SET status = 'running', epoch = 1, started_at = now(), worker_id = gen_random_uuid()"
+)
+"""Make all runs those of a dead worker."""
+
+
 def chain(name: str, *nodes: Node) -> Agent:
     """Make an agent of nodes that run one after the other."""
     builder = StateGraph(State)
@@ -160,7 +166,7 @@ async def test_the_runs_of_a_thread_keep_their_order(deployment: Deployment) -> 
     assert order == [str(i) for i in range(6)]
 
 
-async def test_runs_that_died_with_their_worker_are_taken_one_at_a_time(deployment: Deployment) -> None:
+async def test_runs_that_two_workers_died_with_are_taken_one_at_a_time(deployment: Deployment) -> None:
     at_once: list[int] = []
 
     async def hold(state: State) -> State:
@@ -173,9 +179,7 @@ async def test_runs_that_died_with_their_worker_are_taken_one_at_a_time(deployme
     agent = chain("agent", hold)
     line = await deployment.open(agent, worker=False)
     run_ids = [await line.submit("agent", {"text": ""}) for _ in range(4)]
-    await deployment.sql(
-        "UPDATE perron.runs SET status = 'running', epoch = 1, started_at = now(), worker_id = gen_random_uuid()"
-    )
+    await deployment.sql(f"{LEFT_BEHIND}, attempt = 2")
     platform = await deployment.open(agent)
 
     for run_id in run_ids:
@@ -199,9 +203,23 @@ async def test_a_run_that_has_finished_a_step_since_its_worker_died_holds_up_no_
     agent = chain("agent", step, meet)
     line = await deployment.open(agent, worker=False)
     run_ids = [await line.submit("agent", {"text": ""}) for _ in range(2)]
-    await deployment.sql(
-        "UPDATE perron.runs SET status = 'running', epoch = 1, started_at = now(), worker_id = gen_random_uuid()"
-    )
+    await deployment.sql(f"{LEFT_BEHIND}, attempt = 2")
+    await deployment.open(agent)
+
+    assert {(await line.join(run_id)).status for run_id in run_ids} == {"success"}
+
+
+async def test_runs_that_one_worker_died_with_are_taken_together(deployment: Deployment) -> None:
+    all_of_them = asyncio.Barrier(4)
+
+    async def meet(state: State) -> State:
+        await all_of_them.wait()
+        return {}
+
+    agent = chain("agent", meet)
+    line = await deployment.open(agent, worker=False)
+    run_ids = [await line.submit("agent", {"text": ""}) for _ in range(4)]
+    await deployment.sql(f"{LEFT_BEHIND}, attempt = 1")
     await deployment.open(agent)
 
     assert {(await line.join(run_id)).status for run_id in run_ids} == {"success"}

@@ -133,15 +133,18 @@ class RunRepository(BaseRepository[Run]):
             query = query.where(is_head)
         return [(row.run_id, row.thread_id) for row in await self.session.execute(query)]
 
-    async def find_stranded(self, *, agents: Sequence[str], limit: int) -> Sequence[tuple[UUID, UUID]]:
-        """Return (run_id, thread_id) of runs that are running under a dead worker, and not paused."""
+    async def find_stranded(self, *, agents: Sequence[str], limit: int) -> Sequence[tuple[UUID, UUID, int]]:
+        """Return (run_id, thread_id, attempt) of runs that are running under a dead worker, and not paused.
+
+        Those that the fewest have died with come first.
+        """
         query = (
-            select(Run.run_id, Run.thread_id)
+            select(Run.run_id, Run.thread_id, Run.attempt)
             .where(Run.status == "running", Run.graph_id.in_(agents), ~lives(Run.worker_id), ~is_held())
-            .order_by(Run.priority.desc(), Run.run_id)
+            .order_by(Run.attempt, Run.priority.desc(), Run.run_id)
             .limit(limit)
         )
-        return [(row.run_id, row.thread_id) for row in await self.session.execute(query)]
+        return [(row.run_id, row.thread_id, row.attempt) for row in await self.session.execute(query)]
 
     async def claim(
         self, run_id: UUID, thread_id: UUID, *, worker_id: UUID, at: datetime, rescues: bool

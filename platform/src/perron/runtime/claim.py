@@ -20,6 +20,8 @@ from perron.repositories.thread import ThreadRepository
 from perron.repositories.worker import WorkerRepository
 
 LOCK_TIMEOUT = "55P03"
+SUSPECT_ATTEMPT = 2
+"""A run whose worker died in this attempt, or a later one, is a suspect."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +47,11 @@ class ClaimedRun:
     """The thread had some when the run was claimed."""
     is_takeover: bool = False
     """A worker before has died with it."""
+
+    @property
+    def is_suspect(self) -> bool:
+        """Two workers have died with it before it finished a step: it may be what kills them."""
+        return self.is_takeover and self.attempt > SUSPECT_ATTEMPT
 
     @classmethod
     def of(cls, run: Run, *, is_takeover: bool = False) -> Self:

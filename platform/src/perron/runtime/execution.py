@@ -78,7 +78,7 @@ class Execution:
     """One claimed run in this process. Its task ends with the run ended, given back, or lost."""
 
     def __init__(self, run: ClaimedRun, lease: Lease, shared: Services, *, on_step: Callable[[], object]) -> None:
-        """Take the run; `on_step` is called when one that died with its worker has finished a step."""
+        """Take the run; `on_step` is called when a suspect has finished a step."""
         self.run = run
         self.cancel_action = run.cancel_action
         """Set before the task is cancelled: what a caller wants of the run. None: this worker has lost it."""
@@ -87,8 +87,8 @@ class Execution:
         self.control = RunControl()
         self.parked_by: UUID | None = None
         """The pause for which the run goes back in line, where there is one."""
-        self.is_suspect = run.is_takeover
-        """A worker has died with it, and it has finished no step since."""
+        self.is_suspect = run.is_suspect
+        """Two workers have died with it, and it has finished no step since."""
         self._has_results = False
         self._on_step = on_step
         self._lease = lease

@@ -25,7 +25,7 @@ from perron.ids import RunId, ThreadId, WorkerId, next_worker_id, process_of
 from perron.models.worker import Worker as WorkerRow
 from perron.repositories.run import RunRepository
 from perron.repositories.worker import WorkerRepository
-from perron.runtime.claim import ClaimedRun, claim, release
+from perron.runtime.claim import SUSPECT_ATTEMPT, ClaimedRun, claim, release
 from perron.runtime.execution import Execution, Services
 from perron.runtime.finish import Outcome
 from perron.runtime.lease import Lease
@@ -34,8 +34,6 @@ from perron.runtime.readers import rings
 log = structlog.get_logger(__name__)
 
 _DAY_S = 86_400.0
-_RESCUES = 10
-"""How many runs of dead workers are tried until one is had: others try, too."""
 _STRAY_S = 2.0
 """How long a run may be this worker's before it starts to execute."""
 
@@ -338,24 +336,26 @@ class Worker:
             await self._claim(RunId(run_id), ThreadId(thread_id), rescues=False)
 
     async def _rescue(self) -> None:
-        """Take over a run that died with its worker, before all that is pending.
+        """Take over runs that died with their worker, before all that is pending.
 
-        One at a time, until it has finished a step: a run that kills its process takes no other along.
+        Of those that have taken two workers along one at a time, until it has finished a step: a run that kills
+        its process is not to end the others.
         """
-        if self.worker_id is None or any(execution.is_suspect for execution in self._executions.values()):
-            self._keeps_room = False
+        self._keeps_room = False
+        if self.worker_id is None:
             return
         async with self._shared.database.begin() as session:
-            stranded = await RunRepository(session, Caller.system()).find_stranded(
-                agents=self._agents(), limit=_RESCUES
-            )
-        self._keeps_room = False
-        if self._room <= 0:  # bells would go on to take what becomes free
-            self._keeps_room = bool(stranded)
-            return
-        for run_id, thread_id in stranded:
-            if await self._claim(RunId(run_id), ThreadId(thread_id), rescues=True) is not None:
+            runs = RunRepository(session, Caller.system())
+            stranded = await runs.find_stranded(agents=self._agents(), limit=self.concurrency)
+        has_suspect = any(execution.is_suspect for execution in self._executions.values())
+        for run_id, thread_id, attempt in stranded:
+            if has_suspect and attempt >= SUSPECT_ATTEMPT:
+                return  # so are all that follow
+            if self._room <= 0:  # bells would go on to take what becomes free
+                self._keeps_room = True
                 return
+            run = await self._claim(RunId(run_id), ThreadId(thread_id), rescues=True)
+            has_suspect |= run is not None and run.is_suspect
 
     async def _claim(self, run_id: RunId, thread_id: ThreadId, *, rescues: bool) -> ClaimedRun | None:
         """Claim a run and start it, if there is room and it is to be had."""
