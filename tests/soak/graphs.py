@@ -66,12 +66,12 @@ async def third(state: Work, config: RunnableConfig) -> Work:
 
 async def _write(state: Work, config: RunnableConfig, node: str, *, blocks_s: float = 0.0) -> Work:
     configurable = config["configurable"]
-    entry_id = await pen.begin(configurable["thread_id"], configurable["run_id"], node)
+    entry_id = pen.begin(configurable["thread_id"], configurable["run_id"], node)
     try:
         time.sleep(blocks_s)  # noqa: ASYNC251  # a node may
         await asyncio.sleep(state["takes_s"])
     finally:
-        await pen.end(entry_id)
+        pen.end(entry_id)
     return {"applied": [f"{state['name']} {node}"]}
 
 

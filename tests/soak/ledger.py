@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -53,33 +52,31 @@ class Kill:
 
 
 class Pen:
-    """With which the nodes of one process write. Its connection is made at the first line."""
+    """With which the nodes of one process write. Its connection is made at the first line.
+
+    It blocks for that moment: a node that is cancelled while it writes would leave an entry that never ends.
+    """
 
     def __init__(self) -> None:
-        self._connection: psycopg.AsyncConnection | None = None
-        self._lock = asyncio.Lock()
+        self._connection: psycopg.Connection | None = None
 
-    async def begin(self, thread_id: str, run_id: str, node: str) -> int:
+    def begin(self, thread_id: str, run_id: str, node: str) -> int:
         """Write that a node begins, and return the entry's id."""
-        async with self._lock:
-            if self._connection is None:
-                url = os.environ[URL_VARIABLE]
-                self._connection = await psycopg.AsyncConnection.connect(url, autocommit=True)
-            cursor = await self._connection.execute(
-                "INSERT INTO entries (thread_id, run_id, node, worker) VALUES (%s, %s, %s, %s) RETURNING entry_id",
-                (thread_id, run_id, node, int(os.environ[WORKER_VARIABLE])),
-            )
-            row = await cursor.fetchone()
-            assert row is not None
-            return int(row[0])
+        if self._connection is None:
+            self._connection = psycopg.Connection.connect(os.environ[URL_VARIABLE], autocommit=True)
+        row = self._connection.execute(
+            "INSERT INTO entries (thread_id, run_id, node, worker) VALUES (%s, %s, %s, %s) RETURNING entry_id",
+            (thread_id, run_id, node, int(os.environ[WORKER_VARIABLE])),
+        ).fetchone()
+        assert row is not None
+        return int(row[0])
 
-    async def end(self, entry_id: int) -> None:
+    def end(self, entry_id: int) -> None:
         """Write that it has ended."""
-        async with self._lock:
-            assert self._connection is not None
-            await self._connection.execute(
-                "UPDATE entries SET ended_at = clock_timestamp() WHERE entry_id = %s", (entry_id,)
-            )
+        assert self._connection is not None
+        self._connection.execute(
+            "UPDATE entries SET ended_at = clock_timestamp() WHERE entry_id = %s", (entry_id,)
+        )
 
 
 class Ledger:

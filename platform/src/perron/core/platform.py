@@ -412,6 +412,7 @@ class Platform:
     async def _finished(self, run: Run) -> RunResult:
         run_id = RunId(run.run_id)
         readers = self._opened.shared.readers
+        has_looked = False
         with readers.waiting(run_id, only_for_end=True) as rung:
             while run.status in ACTIVE:
                 task = self._worker.task_of(run_id) if self._worker else None
@@ -419,9 +420,10 @@ class Platform:
                     await asyncio.wait([task])
                     if (result := _result_here(run, task)) is not None:
                         return result
-                elif readers.listen():
+                elif readers.listen() or has_looked:  # what ends before news come in is found by a first look
                     await rings(rung, self.settings.poll_s)
                 rung.clear()
+                has_looked = True
                 run = await outlast(partial(self._get_again, run_id), pause_s=self.settings.poll_s)
         return result_of(run, self.resume)
 

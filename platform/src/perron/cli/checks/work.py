@@ -43,7 +43,8 @@ def check_work(health: Health, pauses: Sequence[PauseView]) -> Iterator[Finding]
         text = f"They run different releases of Perron: {', '.join(health.versions)}."
         yield Finding("workers", "note", text, "Fine while they are replaced; bring all to the newest one.")
     if health.dead_workers:
-        text = f"{health.dead_workers} dead; their rows go with the first takeover of a run of theirs."
+        gone = "when a run of theirs is taken over, or by age (keep_workers_days)"
+        text = f"{health.dead_workers} dead; their rows go {gone}."
         yield Finding("workers", "note", text)
     if health.open_asks:
         text = f"{health.open_asks} waiting for a person."
