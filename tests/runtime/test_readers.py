@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 from tests.conftest import Deployment, State, chain
@@ -82,3 +83,29 @@ async def test_a_reader_whose_connection_is_lost_is_woken_when_it_is_back(
         run = await joined
 
     assert run.output["log"] == ["done"]
+
+
+async def test_who_hears_nothing_looks_now_and_then(
+    deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reader = await deployment.open(chain(first), worker=False, poll_s=0.1)
+    looks = 0
+    get = reader.runs.get
+
+    async def counted(*given: Any) -> Any:
+        nonlocal looks
+        looks += 1
+        return await get(*given)
+
+    run_id = await reader.submit("agent", {"text": ""})
+    monkeypatch.setattr(reader.runs, "get", counted)
+    monkeypatch.setattr("perron.runtime.readers.keep_connected", never)
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(1):
+            await reader.join(run_id)
+
+    assert 2 <= looks <= 15
+
+
+async def never(*_: object, **__: object) -> None:
+    await asyncio.Event().wait()
