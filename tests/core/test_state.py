@@ -22,6 +22,7 @@ from perron.errors import (
     ThreadBusyError,
     ThreadNotFoundError,
 )
+from perron.runtime.checkpointer import FencedSaver
 from perron.services.answer import Answer
 
 
@@ -79,6 +80,26 @@ async def test_a_fork_begins_at_an_older_checkpoint(deployment: Deployment) -> N
 
     assert again.output == {"text": "012", "log": ["one", "two"]}
     assert forked.output["text"] == "y2"
+
+
+async def test_a_fork_from_a_checkpoint_that_is_pruned_meanwhile_is_refused(
+    deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    platform = await deployment.open(chain(one, two))
+    run = await platform.run("agent", {"text": "0"})
+    before = (await platform.state(run.thread_id)).values
+    older = checkpoint_of((await platform.history(run.thread_id))[1])
+    put = FencedSaver.aput
+
+    async def prune_and_put(saver: FencedSaver, *arguments: Any) -> Any:
+        await platform.pruning.prune(platform.caller, [run.thread_id], strategy="keep_latest")
+        return await put(saver, *arguments)
+
+    monkeypatch.setattr(FencedSaver, "aput", prune_and_put)
+    with pytest.raises(CheckpointNotFoundError):
+        await platform.update_state(run.thread_id, {"text": "y"}, checkpoint_id=older)
+
+    assert (await platform.state(run.thread_id)).values == before
 
 
 async def test_a_checkpoint_that_the_thread_does_not_have_is_no_empty_state(deployment: Deployment) -> None:

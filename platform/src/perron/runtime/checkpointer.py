@@ -24,6 +24,7 @@ from typing_extensions import override
 
 from perron import failpoints
 from perron.database.checkpoint_pool import CheckpointPool
+from perron.errors import CheckpointNotFoundError
 from perron.ids import RunId, ThreadId
 from perron.runtime.checkpoint_log import CheckpointLog, Recording, RecordingSaver
 from perron.runtime.stored import check_writes, fit_for_jsonb
@@ -162,14 +163,35 @@ class RunFence(Fence):
 class ThreadFence(Fence):
     """Lets `update_state`, a fork or a copy write while no run is active and nobody else has written."""
 
-    def __init__(self, thread_id: ThreadId, checkpoint_id: str | None, *, schema: str) -> None:
+    def __init__(
+        self,
+        thread_id: ThreadId,
+        checkpoint_id: str | None,
+        *,
+        schema: str,
+        langgraph_schema: str,
+        start: str | None = None,
+    ) -> None:
+        """Take the thread and its newest checkpoint; `start` is the one that a fork goes on from."""
         self._thread_id = thread_id
         self._checkpoint_id = checkpoint_id
         self._schema = schema
+        self._langgraph_schema = langgraph_schema
+        self._start = start
 
     @override
     async def guard(self, cursor: AsyncCursor[DictRow], checkpoint_ns: str | None) -> None:
         await cursor.execute(f"SELECT {self._schema}.fence_thread(%s, %s)", (self._thread_id, self._checkpoint_id))
+        if self._start is None:
+            return
+        # The fence holds the thread's lock now: a prune is over, and has taken what the fork refers to, or waits.
+        await cursor.execute(
+            f"SELECT FROM {self._langgraph_schema}.checkpoints"
+            " WHERE thread_id = %s AND checkpoint_ns = '' AND checkpoint_id = %s",
+            (str(self._thread_id), self._start),
+        )
+        if await cursor.fetchone() is None:
+            raise CheckpointNotFoundError(self._thread_id, self._start)
 
     @override
     def reading(self, checkpoint_ns: str) -> None:
@@ -196,7 +218,7 @@ class ThreadFence(Fence):
     @override
     def written(self, checkpoint_ns: str, checkpoint_id: str) -> None:
         if not checkpoint_ns and checkpoint_id:
-            self._checkpoint_id = checkpoint_id
+            self._checkpoint_id, self._start = checkpoint_id, None
 
 
 class FencedSaver(AsyncPostgresSaver):

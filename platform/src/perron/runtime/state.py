@@ -89,7 +89,7 @@ class ThreadStates:
         Raises:
             ThreadBusyError: A run of the thread is pending or running.
             CheckpointMovedError: Somebody else has written meanwhile.
-            CheckpointNotFoundError: The thread does not have that one.
+            CheckpointNotFoundError: The thread does not have that one, or it was pruned meanwhile.
             InvalidInputError: The values do not fit the graph.
         """
         async with self._graph(thread_id, graph_id, checkpoint_id=checkpoint_id) as (graph, config):
@@ -125,7 +125,13 @@ class ThreadStates:
             if checkpoint_id and not await checkpoints.has(thread_id, checkpoint_id):
                 raise CheckpointNotFoundError(thread_id, checkpoint_id)
             newest = await checkpoints.find_newest(thread_id)
-        fence = ThreadFence(thread_id, newest, schema=shared.database.schema)
+        fence = ThreadFence(
+            thread_id,
+            newest,
+            schema=shared.database.schema,
+            langgraph_schema=shared.settings.langgraph_schema,
+            start=checkpoint_id,
+        )
         config: RunnableConfig = {"configurable": {"thread_id": str(thread_id)}}
         if checkpoint_id:
             config["configurable"]["checkpoint_id"] = checkpoint_id
