@@ -305,7 +305,7 @@ async def test_a_text_that_postgresql_refuses_is_replaced_not_fatal(rows: Rows, 
 
 async def test_nobody_writes_to_a_thread_that_has_a_run(rows: Rows) -> None:
     thread_id = await rows.make_thread()
-    saver = FencedSaver(rows.pool, ThreadFence(thread_id, None, schema="perron"))
+    saver = FencedSaver(rows.pool, ThreadFence(thread_id, None, schema="perron", langgraph_schema="langgraph"))
     first = await put(saver, thread_id)
 
     run_id = await rows.make_run(thread_id)
@@ -319,8 +319,8 @@ async def test_nobody_writes_to_a_thread_that_has_a_run(rows: Rows) -> None:
 
 async def test_nobody_writes_to_a_thread_that_has_moved(rows: Rows) -> None:
     thread_id = await rows.make_thread()
-    one = FencedSaver(rows.pool, ThreadFence(thread_id, None, schema="perron"))
-    other = FencedSaver(rows.pool, ThreadFence(thread_id, None, schema="perron"))
+    one = FencedSaver(rows.pool, ThreadFence(thread_id, None, schema="perron", langgraph_schema="langgraph"))
+    other = FencedSaver(rows.pool, ThreadFence(thread_id, None, schema="perron", langgraph_schema="langgraph"))
 
     await put(one, thread_id)
     await put(one, thread_id)
