@@ -19,7 +19,7 @@ from perron.core.platform import Platform
 from perron.errors import InvalidInputError
 from perron.ids import new_id
 from perron.plugins.agent import Agent
-from perron.schemas.cron import CronCreate
+from perron.schemas.cron import CronCreate, CronUpdate
 from perron.schemas.thread import ThreadUpdate, Ttl
 from perron.services.answer import Answer
 from perron.services.pruning import PruneService
@@ -152,7 +152,7 @@ async def test_what_is_used_stays(deployment: Deployment) -> None:
     delayed = await thread_of(platform, "x")
     await platform.submit("agent", {"text": "later"}, thread_id=delayed, after_seconds=3600)
     timed = await thread_of(platform, "x")
-    await platform.crons.create(
+    cron = await platform.crons.create(
         platform.caller,
         CronCreate(assistant_id="agent", schedule="0 9 * * *", thread_id=timed, input={"text": "x"}),
     )
@@ -166,9 +166,11 @@ async def test_what_is_used_stays(deployment: Deployment) -> None:
         assert await reasons(strategy=strategy) == [
             "It waits for a person, or stands in the middle.",
             "A run of it is in line.",
-            "A cron is to run on it.",
+            "It has a cron that has not ended.",
             "There is no such thread.",
         ]
+    await platform.crons.update(platform.caller, cron.cron_id, CronUpdate(enabled=False))
+    assert (await reasons())[2] == "It has a cron that has not ended."
     assert (await reasons(waiting=True, strategy="keep_latest"))[:2] == ["None", "A run of it is in line."]
     # What waited goes on as if nothing had been: its call is not made again.
     [open_ask] = await platform.asks.search(platform.caller, thread_id=waiting)

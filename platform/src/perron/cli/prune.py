@@ -43,7 +43,9 @@ def prune(
 ) -> int:
     """Delete threads, or all but their latest state.
 
-    A thread with a run in line, or with a cron, stays as it is. Exit code 1: a thread that was named stays.
+    A thread with a run in line, or with a cron that has not ended, stays as it is.
+
+    Exit code 1: a thread that was named stays.
     """
     if strategy not in get_args(PruneStrategy):
         raise InvalidInputError(f"--strategy takes delete or keep_latest, not {strategy!r}.")

@@ -18,7 +18,7 @@ from perron.models.thread import Thread
 from perron.repositories.base import BaseRepository, columns_of
 
 BUSY, CRON, WAITS = "busy", "cron", "waits"
-"""What a thread is used for: a run is in line, a cron is to run on it, or it waits for a person."""
+"""What a thread is used for: a run is in line, it has a cron that has not ended, or it waits for a person."""
 
 
 class ThreadRepository(BaseRepository[Thread]):
@@ -158,7 +158,11 @@ def _uses() -> dict[str, ColumnElement[bool]]:
     has_active = exists().where(Run.thread_id == Thread.thread_id, Run.status.in_(ACTIVE))
     return {
         BUSY: or_(Thread.status == "busy", has_active),
-        CRON: exists().where(Cron.thread_id == Thread.thread_id, Cron.next_run_date.is_not(None)),
+        # A disabled cron has no next date, and may be enabled again.
+        CRON: exists().where(
+            Cron.thread_id == Thread.thread_id,
+            or_(Cron.next_run_date.is_not(None), Cron.end_time.is_(None), Cron.end_time > func.clock_timestamp()),
+        ),
         WAITS: or_(
             Thread.status == "interrupted", exists().where(Ask.thread_id == Thread.thread_id, Ask.state == "open")
         ),

@@ -27,7 +27,7 @@ BATCH = 20
 """Threads that are deleted in one transaction."""
 _WHY = {
     BUSY: "A run of it is in line.",
-    CRON: "A cron is to run on it.",
+    CRON: "It has a cron that has not ended.",
     WAITS: "It waits for a person, or stands in the middle.",
 }
 _GONE = "There is no such thread."
