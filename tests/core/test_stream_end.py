@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 from uuid import UUID
 
 import pytest
@@ -16,6 +17,8 @@ from perron.core.event import Event
 from perron.core.platform import Platform
 from perron.errors import CheckpointNotFoundError, EventsGoneError, InvalidInputError
 from perron.plugins.agent import Agent
+from perron.repositories.run_event import RunEventRepository
+from perron.runtime.packing import MOST, TOKEN_EVENT, pack
 from perron.services.event import EventService
 
 WORDS = 150
@@ -188,3 +191,27 @@ async def test_a_state_whose_checkpoint_is_gone_is_not_made_up(deployment: Deplo
 
     with pytest.raises(CheckpointNotFoundError):
         await read(platform, run.run_id)
+
+
+async def test_a_thread_that_is_deleted_while_its_events_are_packed_leaves_none(deployment: Deployment) -> None:
+    platform = await deployment.open(speakers())
+    await platform.run(
+        "agent", {"text": ""}, stream_mode=["messages-tuple"], stream_resumable=True, on_completion="delete"
+    )
+    await deployment.sql("UPDATE perron.ended_streams SET ended_at = ended_at - interval '1 minute'")
+    await deployment.sql("UPDATE perron.threads SET state_updated_at = state_updated_at - interval '1 minute'")
+    database = platform._opened.shared.database
+    waiting = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+
+    async with database.begin() as session:
+        events = RunEventRepository(session, platform.caller)
+        [run_id] = await events.take_ended(resumable=True, ended_for=timedelta(minutes=1), limit=1)
+        rows = await events.get_unpacked(run_id, event=TOKEN_EVENT, after=(0, 0), limit=MOST)
+        await events.replace(pack(rows))
+        deleting = asyncio.create_task(platform.threads.delete_temporary())
+        while not deleting.done() and not await deployment.sql(waiting):
+            pass  # asked of the database, it lets the loop run
+    await deleting
+
+    assert await deployment.sql("SELECT 1 FROM perron.threads") == []
+    assert await deployment.sql("SELECT 1 FROM perron.run_events") == []

@@ -83,7 +83,8 @@ class RunEventRepository(BaseRepository[RunEvent]):
     async def take_ended(self, *, resumable: bool, ended_for: timedelta, limit: int) -> Sequence[UUID]:
         """Take runs whose events are due to be deleted, or, of resumable streams, to be packed.
 
-        They are this transaction's: it takes them out of the list by its commit.
+        They are this transaction's: it takes them out of the list by its commit, and none of them can be deleted
+        until then. Runs that are gone, or being deleted, leave the list too: nothing is to be done for them.
         """
         due = (
             select(EndedStream.run_id)
@@ -97,7 +98,10 @@ class RunEventRepository(BaseRepository[RunEvent]):
         )
         statement = delete(EndedStream).where(EndedStream.run_id.in_(select(due.c.run_id)))
         statement = statement.execution_options(synchronize_session=False)
-        return (await self.session.execute(statement.returning(EndedStream.run_id))).scalars().all()
+        taken = (await self.session.execute(statement.returning(EndedStream.run_id))).scalars().all()
+        held = select(Run.run_id).where(Run.run_id.in_(taken))
+        held = held.with_for_update(read=True, key_share=True, skip_locked=True)
+        return (await self.session.execute(held)).scalars().all()
 
     async def delete_streamed(self, run_ids: Sequence[UUID], *, keep: Collection[str]) -> None:
         """Delete events of runs but for some kinds, and the last of each epoch: before it readers find the gap."""
@@ -125,7 +129,8 @@ class RunEventRepository(BaseRepository[RunEvent]):
 
     async def delete_of_runs(self, run_ids: Sequence[UUID]) -> None:
         """Delete all events of runs, whoever's they are."""
-        await self.session.execute(delete(RunEvent).where(RunEvent.run_id.in_(run_ids)))
+        statement = delete(RunEvent).where(RunEvent.run_id.in_(run_ids))
+        await self.session.execute(statement.execution_options(synchronize_session=False))
 
     async def replace(self, rows: Sequence[RunEvent]) -> None:
         """Insert packed rows in the place of those that they hold."""
@@ -140,9 +145,9 @@ class RunEventRepository(BaseRepository[RunEvent]):
 
     async def delete_of(self, thread_ids: Sequence[UUID]) -> None:
         """Delete all events of the runs of threads, whoever's they are."""
-        runs = select(Run.run_id).where(Run.thread_id.in_(thread_ids))
-        statement = delete(RunEvent).where(RunEvent.run_id.in_(runs))
-        await self.session.execute(statement.execution_options(synchronize_session=False))
+        runs = select(Run.run_id).where(Run.thread_id.in_(thread_ids)).order_by(Run.run_id).with_for_update()
+        # Locked first: a statement of its own then sees the rows of one who has just packed them.
+        await self.delete_of_runs((await self.session.execute(runs)).scalars().all())
 
 
 @cache
