@@ -93,6 +93,9 @@ async def test_a_process_is_missed_when_its_lock_is_gone_for_a_while(
     await looking.cancel_deserted()
     assert (await platform.runs.get(platform.caller, deserted)).cancel_action is None
     now = clock.boot_s()
+    monkeypatch.setattr(clock, "boot_s", lambda: now + 15)  # the longest pause, and a connect that takes its time
+    await looking.cancel_deserted()
+    assert (await platform.runs.get(platform.caller, deserted)).cancel_action is None
     monkeypatch.setattr(clock, "boot_s", lambda: now + 60)
     await looking.cancel_deserted()
     monkeypatch.undo()

@@ -23,8 +23,8 @@ from perron.services.run import RunService
 
 log = structlog.get_logger(__name__)
 
-_GRACE_S = 3.0
-"""How long a process may be missed that has only lost its connection: it comes back within a second."""
+_GRACE_S = 20.0
+"""How long a process may be missed that has only lost its connection: it pauses up to 5 s, and may take 10 to connect."""
 _RESTART = timedelta(seconds=10)
 """How long all processes have to come back after a restart of the server, which they try each 5 s."""
 _PAUSE_S = 1.0
