@@ -16,6 +16,7 @@ from tests.conftest import Deployment, State, chain
 from perron.core.event import Event
 from perron.core.platform import Platform
 from perron.repositories.run_event import RunEventRepository
+from perron.runtime.shared_work import SharedWork
 
 
 class Statements:
@@ -126,3 +127,15 @@ async def test_an_idle_stream_beats(deployment: Deployment) -> None:
 
     assert [each for each in seen if each != "heartbeat"] == ["metadata", "end"]
     assert seen.count("heartbeat") >= 3
+
+
+async def test_work_that_ends_together_is_forgotten_in_peace() -> None:
+    shared, gate, told = SharedWork[bool](), asyncio.Event(), list[Any]()
+    asyncio.get_running_loop().set_exception_handler(lambda _loop, context: told.append(context))
+
+    asked = [asyncio.create_task(shared.get(key, gate.wait)) for key in range(3)]
+    await asyncio.sleep(0)  # they wait now
+    gate.set()
+
+    assert await asyncio.gather(*asked) == [True] * 3
+    assert told == []

@@ -45,7 +45,9 @@ class SharedWork(Generic[T]):
     def _ended(self, key: Hashable, task: asyncio.Task[T]) -> None:
         # Asked for here too: those who waited for a failure may have left.
         if self._keep == 0 or task.cancelled() or task.exception() is not None:
-            del self._tasks[key]
-        for old in list(self._tasks)[: -self._keep or None]:
+            if self._tasks.get(key) is task:
+                del self._tasks[key]
+            return
+        for old in list(self._tasks)[: -self._keep]:
             if self._tasks[old].done():
                 del self._tasks[old]
