@@ -72,3 +72,12 @@ def test_what_tokens_have_in_common_is_written_once() -> None:
         "bases": [("", messages[0], about), ("", messages[1], about)],
         "tokens": [(0, {}), (1, {}), *((1 - n % 2, {"content": str(n)}) for n in range(3, 9))],
     }
+
+
+def test_what_python_finds_equal_stays_what_it_was() -> None:
+    values = [0, False, 0.0, True, 1, 1.0, {"a": [1]}, {"a": [True]}]
+    messages = [{"id": "a", "content": "", "additional_kwargs": value} for value in values]
+    rows = [row(1, n, message) for n, message in enumerate(messages, start=1)]
+    rows += [row(1, n, {"id": "b"}, {"step": value}) for n, value in enumerate(values, start=len(rows) + 1)]
+
+    assert repr(events(pack(rows))) == repr(events(rows))

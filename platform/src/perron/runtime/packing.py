@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from json import dumps
 from typing import Any
 
 from perron.models.run_event import RunEvent
@@ -78,11 +79,11 @@ def _packed(series: Sequence[RunEvent]) -> RunEvent:
         message, about = payload
         key = (row.namespace, message.get("id"))
         base = base_of.get(key)
-        if base is None or bases[base][1].keys() != message.keys() or bases[base][2] != about:
+        if base is None or bases[base][1].keys() != message.keys() or not _same(bases[base][2], about):
             base = base_of[key] = len(bases)
             bases.append((row.namespace, message, about))
         common = bases[base][1]
-        tokens.append((base, {name: value for name, value in message.items() if common[name] != value}))
+        tokens.append((base, {name: value for name, value in message.items() if not _same(common[name], value)}))
     first, last = series[0], series[-1]
     return RunEvent(
         run_id=first.run_id,
@@ -94,3 +95,8 @@ def _packed(series: Sequence[RunEvent]) -> RunEvent:
         payload={"bases": bases, "tokens": tokens},
         created_at=first.created_at,
     )
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Whether readers see no difference: Python finds 0, 0.0 and False equal."""
+    return one is other or (one == other and dumps(one, sort_keys=True) == dumps(other, sort_keys=True))
