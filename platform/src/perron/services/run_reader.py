@@ -24,7 +24,7 @@ from perron.services.run import RunService
 log = structlog.get_logger(__name__)
 
 _GRACE_S = 20.0
-"""How long a process may be missed that has only lost its connection: it pauses up to 5 s, and may take 10 to connect."""
+"""How long a process may be missed that only lost its connection: it pauses up to 5 s, and connects within 10."""
 _RESTART = timedelta(seconds=10)
 """How long all processes have to come back after a restart of the server, which they try each 5 s."""
 _PAUSE_S = 1.0
