@@ -8,7 +8,7 @@ from functools import cache
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Select, bindparam, delete, exists, func, select, true, tuple_
+from sqlalchemy import Select, Text, bindparam, cast, delete, exists, func, select, true, tuple_
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import aliased
 
@@ -58,7 +58,7 @@ class RunEventRepository(BaseRepository[RunEvent]):
     ) -> Sequence[RunEvent]:
         """Return a page of what comes after (epoch, n), in order: at least one row where there is one.
 
-        The last row may begin `limit_bytes` of stored payloads later than the first.
+        The last row may begin `limit_bytes` of payloads, as JSON, later than the first.
         """
         given = {
             "tenant": self.caller.tenant,
@@ -155,7 +155,7 @@ def _page(*, is_admin: bool) -> Select[Any]:
     """Make the query that every reader sends for every few events: to build it takes longer than to answer it."""
     events = RunEvent.__table__
     place = (events.c.epoch, events.c.n)
-    size = func.coalesce(func.pg_column_size(events.c.payload), 0)
+    size = func.coalesce(func.octet_length(cast(events.c.payload, Text)), 0)
     page = (
         select(events, (func.sum(size).over(order_by=place) - size).label("bytes_before"))
         .join(Run, Run.run_id == events.c.run_id)
