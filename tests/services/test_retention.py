@@ -98,6 +98,10 @@ async def test_what_waits_keeps_its_runs_and_calls_and_what_failed_its_calls(
         await deployment.sql("UPDATE perron.threads SET status = %s WHERE thread_id = %s", status, thread_id)
     [asked] = await platform.asks.search(platform.caller)
 
+    # First as if a person had answered, and the run that was to act on it had failed: a retry reads the answer.
+    await deployment.sql("UPDATE perron.asks SET state = 'answered'")
+    await delete_all(platform, keep_runs_days=MOMENT, keep_calls_days=MOMENT)
+    await deployment.sql("UPDATE perron.asks SET state = 'open'")
     await delete_all(platform, keep_runs_days=MOMENT, keep_calls_days=MOMENT)
 
     assert await count(deployment, "perron.calls") == 9

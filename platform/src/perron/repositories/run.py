@@ -13,6 +13,7 @@ from sqlalchemy import (
     Insert,
     Select,
     Table,
+    and_,
     bindparam,
     column,
     delete,
@@ -222,10 +223,15 @@ class RunRepository(BaseRepository[Run]):
     async def delete_ended(self, *, age: timedelta, limit: int) -> Sequence[UUID]:
         """Delete runs, whoever's they are, that ended so long ago, with their asks; return their ids.
 
-        Those of a thread that waits for a person, or stands in the middle, stay.
+        Those of a thread that waits for a person, or stands in the middle, stay; and so do those of one that
+        failed when a person had answered: a retry finds the answer.
         """
         is_at_rest = exists().where(Thread.thread_id == Run.thread_id, Thread.status.in_(("idle", "error")))
-        waits = exists().where(Ask.thread_id == Run.thread_id, Ask.state == "open")
+        waits = exists().where(
+            Ask.thread_id == Run.thread_id,
+            Thread.thread_id == Ask.thread_id,
+            or_(Ask.state == "open", and_(Ask.state == "answered", Thread.status != "idle")),
+        )
         return await self.delete_some(
             Run.run_id < least_id(clock.now() - age),  # by the index: no run ends before its id is made
             Run.status.not_in(ACTIVE),
