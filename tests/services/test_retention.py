@@ -254,3 +254,16 @@ async def test_a_week_that_is_in_use_is_left_and_nobody_waits_for_it_long(deploy
 def test_by_default_a_run_that_is_shown_has_its_calls() -> None:
     fields = PlatformSettings.model_fields
     assert fields["keep_runs_days"].default <= fields["keep_calls_days"].default
+
+
+async def test_a_kind_that_cannot_be_deleted_holds_up_no_other(deployment: Deployment) -> None:
+    platform = await deployment.open(chain(first))
+    await deployment.sql(
+        "INSERT INTO perron.workers (worker_id, host, pid, version, lease_s, beat_at)"
+        " VALUES (gen_random_uuid(), 'gone', 1, '0', 1, now() - interval '9 days')"
+    )
+    await deployment.sql("ALTER TABLE perron.webhook_deliveries RENAME TO elsewhere")
+
+    await delete_all(platform, keep_workers_days=1, keep_webhooks_days=1)
+
+    assert await count(deployment, "perron.workers", "host = 'gone'") == 0

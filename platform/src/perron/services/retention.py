@@ -51,11 +51,18 @@ class Retention:
         has_more = False
         for days, delete in kinds:
             if days:
-                async with self._database.begin() as session:
-                    has_more |= await delete(session, timedelta(days=days))
+                has_more |= await self._delete(delete, timedelta(days=days))
         if settings.keep_events_days:
             await self._drop_events(timedelta(days=settings.keep_events_days))
         return has_more
+
+    async def _delete(self, delete: Deletion, age: timedelta) -> bool:
+        try:
+            async with self._database.begin() as session:
+                return await delete(session, age)
+        except DatabaseError:  # of this kind: the others have their turn all the same
+            log.exception("not_deleted_by_age", kind=delete.__name__)
+            return False
 
     async def _drop_events(self, age: timedelta) -> None:
         """Drop the weeks of events that are old enough and whose runs have all ended as long ago."""
