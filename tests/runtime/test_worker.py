@@ -127,6 +127,22 @@ async def test_a_process_that_registered_anew_and_then_stopped_holds_up_nobody(d
     assert run.output == {"text": "hi passed"}
 
 
+async def test_a_worker_that_is_buried_while_it_stops_stops(deployment: Deployment) -> None:
+    """What its last beat says comes when nothing is left to do about it."""
+    platform = await deployment.open(chain("agent", Gate().node))
+    assert platform._worker is not None
+    assert platform._worker._lease is not None
+    is_stopping = platform._worker._lease._stopped.is_set
+    async with deployment.connect() as other, other.transaction():
+        await other.execute("DELETE FROM perron.workers WHERE worker_id = %s", [platform._worker.worker_id])
+        await deployment.waits_for_a_lock()  # the beat
+        closing = asyncio.create_task(platform.close())
+        await until(is_stopping)
+    await closing
+
+    assert await deployment.sql("SELECT FROM perron.workers") == []
+
+
 async def test_eight_workers_execute_each_of_fifty_runs_once(deployment: Deployment) -> None:
     executed = Counter[str]()
 

@@ -170,11 +170,11 @@ class Worker:
                 task.cancel()  # lost to us; the next worker takes it over when our row is gone
             if late:
                 await asyncio.wait(late)
-        if self._lease is not None:
-            await asyncio.to_thread(self._lease.stop)
+        if (lease := self._lease) is not None:  # its last beat may still say that it is lost
+            await asyncio.to_thread(lease.stop)
             try:
                 async with self._shared.database.begin() as session:
-                    await WorkerRepository(session, Caller.system()).delete(self._lease.worker_id)
+                    await WorkerRepository(session, Caller.system()).delete(lease.worker_id)
             except DatabaseUnavailableError as exc:  # then its lease ends by itself
                 log.warning("worker_not_unregistered", reason=str(exc))
 
@@ -369,9 +369,10 @@ class Worker:
                 worker_id=worker_id,
                 rescues=rescues,
             )
-            if run is not None:
-                failpoints.hit("run.after_claim")
-                self.execute(run)
+            if run is None or self._lease is None or self._lease.worker_id != worker_id:
+                return None  # if it was claimed for a registration that is lost since, it is rescued
+            failpoints.hit("run.after_claim")
+            self.execute(run)
             return run
 
     async def _make_partitions(self) -> None:
