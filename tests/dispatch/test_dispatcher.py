@@ -86,6 +86,17 @@ async def test_a_delayed_run_is_delivered_when_it_is_due(deployment: Deployment)
     await ended(caller, run_id)
 
 
+async def test_a_bell_rings_when_its_run_is_due_not_before(deployment: Deployment) -> None:
+    """Whoever heard it too early could not take the run, and nobody would hear it again."""
+    caller = await deployment.open(chain(greet), worker=False)
+
+    await caller.submit("agent", {"text": ""}, after_seconds=60)
+
+    [bell] = await deployment.sql("SELECT execute_after FROM pgqueuer.pgqueuer")
+    [run] = await deployment.sql("SELECT not_before FROM perron.runs")
+    assert bell["execute_after"] == run["not_before"]
+
+
 async def test_a_worker_hears_of_its_own_agents_only(deployment: Deployment) -> None:
     both = [chain(greet, name="one"), chain(greet, name="two")]
     caller = await deployment.open(*both, worker=False)

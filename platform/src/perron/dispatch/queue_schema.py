@@ -94,7 +94,8 @@ async def check_queue(url: DatabaseUrl, *, schema: str, queue_schema: str) -> No
 
 def _functions(schema: str, queries: Queries) -> str:
     # PgQueuer's own statement as a function, since the end of a run rings in SQL. A bell that hangs already is not
-    # hung a second time.
+    # hung a second time. It counts from the start of the transaction: with an interval from any later moment the
+    # bell would ring before its run is due, and be gone.
     return f"""
         CREATE OR REPLACE FUNCTION "{schema}".enqueue(int[], text[], bytea[], interval[], text[], jsonb[])
         RETURNS TABLE (ord bigint, id bigint) LANGUAGE sql AS $$
@@ -105,7 +106,7 @@ def _functions(schema: str, queries: Queries) -> str:
         ) RETURNS void LANGUAGE sql AS $$
             SELECT "{schema}".enqueue(
                 ARRAY[priority], ARRAY['{BELL}' || graph_id], ARRAY[uuid_send(run_id) || uuid_send(thread_id)],
-                ARRAY[greatest(not_before - clock_timestamp(), interval '0')], ARRAY[run_id::text],
+                ARRAY[greatest(not_before - now(), interval '0')], ARRAY[run_id::text],
                 ARRAY['{{}}'::jsonb]
             )
         $$;
