@@ -31,6 +31,28 @@ async def test_a_rare_chore_goes_on_after_a_failure(
     await rare.stop()
 
 
+async def test_a_chore_that_takes_its_cancellation_for_an_outage_ends() -> None:
+    """As a driver does whose connection breaks at that moment."""
+    is_under_way = asyncio.Event()
+
+    async def deliver() -> bool:
+        try:
+            is_under_way.set()
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            raise ConnectionError("refused") from None
+        return False
+
+    chores = Chores(deliver)
+    chores.start()
+    await is_under_way.wait()
+
+    async with asyncio.timeout(5):
+        await chores.stop()
+
+    assert all(task.done() for task in chores._tasks)
+
+
 async def test_a_platform_with_a_worker_deletes_what_is_old(
     deployment: Deployment, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -11,6 +11,7 @@ import structlog
 
 from perron import clock
 from perron.database.engine import connect_asyncpg
+from perron.database.outage import was_cancelled
 from perron.database.url import DatabaseUrl
 
 log = structlog.get_logger(__name__)
@@ -38,6 +39,8 @@ async def keep_connected(url: DatabaseUrl, use: Use, *, application_name: str, w
             finally:
                 await _close(connection)
         except Exception as exc:  # noqa: BLE001  # whatever it was, the next one may work
+            if was_cancelled():
+                return
             log.warning("connection_lost", what=what, reason=str(exc) or type(exc).__name__)
         if clock.boot_s() - began_at > _LONGEST_S:
             pause_s = _SHORTEST_S

@@ -81,6 +81,15 @@ async def outlast(read: Callable[[], Awaitable[T]], *, pause_s: float) -> T:
         await asyncio.sleep(pause_s)
 
 
+def was_cancelled() -> bool:
+    """Whether the running task is to end, also where a driver took the cancellation for a failure of its own.
+
+    For loops that survive whatever fails in them: they would go on for ever, and whoever waits for their end, too.
+    """
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
 def unavailable(url: DatabaseUrl, error: BaseException, *, timeout_s: float) -> DatabaseUnavailableError:
     """Say in one sentence why the database at `url` cannot be used."""
     reason = _reason(error, timeout_s)

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping
 
 import structlog
 
-from perron.database.outage import is_outage
+from perron.database.outage import is_outage, was_cancelled
 
 log = structlog.get_logger(__name__)
 
@@ -49,7 +49,7 @@ class Chores:
 
 async def _repeat(chore: Chore, *, first_s: float = 0.0, breath_s: float = 0.0, pause_s: float = _PAUSE_S) -> None:
     await asyncio.sleep(first_s)
-    while True:
+    while not was_cancelled():
         has_more = await _do(chore)
         await asyncio.sleep(breath_s if has_more else pause_s)
 

@@ -18,7 +18,7 @@ from psycopg_pool import PoolTimeout
 from perron import clock, failpoints
 from perron.database.checkpoint_pool import CheckpointPool
 from perron.database.encoding import dumps, loads
-from perron.database.outage import is_outage
+from perron.database.outage import is_outage, was_cancelled
 from perron.errors import LeaseLostError
 from perron.ids import RunId
 from perron.repositories.run_event import APPEND
@@ -143,7 +143,7 @@ class EventLog:
                 async with self.connection() as connection:
                     row = await (await connection.execute(self._statement, _columns(entries))).fetchone()
             except (psycopg.Error, PoolTimeout) as exc:
-                if not is_outage(exc):
+                if not is_outage(exc) or was_cancelled():
                     raise
                 # The runs' checkpoints meet the same outage and decide on their fate; events wait for the outcome.
                 await asyncio.sleep(_RETRY_S)

@@ -23,7 +23,7 @@ from perron import clock, failpoints
 from perron.configuration import PlatformSettings
 from perron.database.checkpoint_pool import CheckpointPool
 from perron.database.engine import Database
-from perron.database.outage import is_outage, is_passing, sqlstate
+from perron.database.outage import is_outage, is_passing, sqlstate, was_cancelled
 from perron.errors import DatabaseUnavailableError, LeaseLostError, PerronError
 from perron.integrations.host import Integrations
 from perron.integrations.journal.journal import Journal
@@ -135,6 +135,8 @@ class Execution:
                         last_n=self._writer.last_n,
                     )
             except Exception as exc:
+                if was_cancelled():
+                    return None
                 if is_outage(exc) or is_passing(exc):
                     await asyncio.sleep(_RECONNECT_S)
                 elif outcome.status == "error" and outcome.values is None:
@@ -367,6 +369,8 @@ class Execution:
             except Exception as exc:
                 if not is_outage(exc):
                     raise
+                if was_cancelled():
+                    return
                 await asyncio.sleep(_RECONNECT_S)
             else:
                 return
