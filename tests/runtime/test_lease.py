@@ -7,11 +7,13 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from textwrap import dedent
 
 import psycopg
 import pytest
 from tests.conftest import until
+from tests.proxy import Proxy
 from tests.runtime.conftest import Rows
 
 from perron import clock
@@ -20,15 +22,23 @@ from perron.ids import WorkerId
 from perron.runtime.lease import Lease
 
 
-def make_lease(worker_id: WorkerId, url: str, lost: list[bool], *, lease_s: float = 1.0) -> Lease:
+def make_lease(
+    worker_id: WorkerId,
+    url: str,
+    lost: list[bool],
+    *,
+    lease_s: float = 1.0,
+    beat_s: float = 0.05,
+    on_out: Callable[[], object] = lambda: None,
+) -> Lease:
     return Lease(
         worker_id,
         url,
         schema="perron",
         lease_s=lease_s,
-        beat_s=0.05,
+        beat_s=beat_s,
         on_lost=lambda: lost.append(True),
-        on_out=lambda: None,
+        on_out=on_out,
     )
 
 
@@ -117,6 +127,35 @@ async def test_it_ends_after_the_beat_was_sent_not_after_it_was_answered(rows: R
         slow.rollback()
     await until(lambda: lease.is_held)
     lease.stop()
+
+
+@pytest.mark.parametrize("is_silent", [True, False])
+async def test_its_end_is_told_when_it_is_there_not_a_beat_later(
+    rows: Rows, proxy: Proxy, is_silent: bool
+) -> None:
+    """Nodes that go on after it may meet themselves on another worker."""
+    told_late_s: list[float] = []
+    lease = make_lease(
+        await rows.make_worker(),
+        proxy.url,
+        _none(),
+        lease_s=4.0,
+        beat_s=1.0,
+        on_out=lambda: told_late_s.append(clock.boot_s() - lease._until),
+    )
+    sent_at = clock.boot_s()
+    lease.start(sent_at=sent_at)
+    await until(lambda: lease._until > sent_at + 4.0)  # connected, and one beat is answered
+
+    if is_silent:
+        proxy.hang()
+    else:
+        await proxy.close()
+    await until(lambda: bool(told_late_s))
+
+    assert told_late_s[0] < 0.3
+    proxy.flow()
+    await asyncio.to_thread(lease.stop)
 
 
 _STOPPED = """

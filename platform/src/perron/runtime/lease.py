@@ -40,8 +40,8 @@ class Lease:
 
         Args:
             on_lost: Another has taken over; no beat follows.
-            on_out: Another may take over: the lease is out, and the database cannot be reached. Called at each
-                beat that fails.
+            on_out: Another may take over: the lease is out, and the database cannot be reached. Called at the
+                end of the lease, and at each beat that fails after it.
         """
         self.worker_id = worker_id
         self._conninfo = conninfo
@@ -76,6 +76,10 @@ class Lease:
         """Whether nobody can have taken this worker for dead yet."""
         return clock.boot_s() < self._until
 
+    @property
+    def _left_s(self) -> float:
+        return max(0.0, self._until - clock.boot_s())
+
     def check(self) -> None:
         """Raise LeaseLostError when the lease is out: others may act for this worker's runs now."""
         if not self.is_held and not failpoints.hit("lease"):
@@ -92,7 +96,7 @@ class Lease:
                 log.warning("beat_failed", worker_id=str(self.worker_id), reason=str(exc).strip())
                 if not self.is_held:
                     self._on_out()
-                self._stopped.wait(min(self._beat_s, 0.5))
+                self._stopped.wait(min(self._beat_s, 0.5, self._left_s or 0.5))
 
     def _beat_on_one_connection(self) -> None:
         # Keepalive and timeouts within the lease: a connection that hangs must not outlive it.
@@ -106,7 +110,7 @@ class Lease:
         ) as connection:
             while not self._stopped.is_set():
                 sent_at = clock.boot_s()
-                with _answer_within(connection, self._lease_s):
+                with _answer_within(connection, self._left_s or timeout_s):
                     beat = connection.execute(self._statement, (self.worker_id,))
                 if beat.rowcount == 0 and not failpoints.hit("lease"):
                     self._until = 0.0
