@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Annotated, Any, TypedDict
 from uuid import UUID
 
@@ -232,6 +233,46 @@ async def test_a_run_that_came_first_keeps_its_thread(deployment: Deployment) ->
 
     assert [each.kept for each in await pruning] == ["A run of it is in line."]
     assert len(await deployment.sql("SELECT 1 FROM perron.runs")) == 1
+
+
+async def test_a_thread_that_is_used_again_meanwhile_is_not_old_any_more(deployment: Deployment) -> None:
+    """It was found; then somebody renames it, and holds its row when the prune comes for it."""
+    platform = await deployment.open(chain(greet))
+    thread_id = await thread_of(platform, "ann")
+    await pass_time(deployment, 90)
+    [found] = await platform.pruning.find(platform.caller, status="idle", older_than=timedelta(hours=1))
+
+    async with deployment.connect() as holder, holder.transaction():
+        await holder.execute("UPDATE perron.threads SET updated_at = now()")
+        prune = platform.pruning.prune(platform.caller, [found], status="idle", older_than=timedelta(hours=1))
+        pruning = asyncio.create_task(prune)
+        await deployment.waits_for_a_lock()
+
+    assert [each.kept for each in await pruning] == ["It was updated or deleted meanwhile."]
+    assert (await platform.threads.get(platform.caller, thread_id)).status == "idle"
+
+
+async def test_a_thread_that_cannot_be_pruned_holds_up_no_other(deployment: Deployment) -> None:
+    platform = await deployment.open(chain(greet))
+    stubborn = await thread_of(platform, "ann", ttl=1)
+    others = [await thread_of(platform, "bob", ttl=2) for _ in range(2)]
+    await pass_time(deployment, 3)
+    before = await platform.threads.get(platform.caller, stubborn)
+    await deployment.sql(
+        "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'no'; END $$;"
+        f"CREATE TRIGGER refuse BEFORE DELETE ON perron.threads FOR EACH ROW WHEN (old.thread_id = '{stubborn}')"
+        " EXECUTE FUNCTION refuse()"
+    )
+
+    assert not await platform.pruning.expire_due()
+
+    [left] = await platform.threads.search(platform.caller)
+    assert left.thread_id == stubborn not in others
+    assert left.updated_at == before.updated_at
+    assert left.expires_at is not None
+    assert before.expires_at is not None
+    assert left.expires_at - before.expires_at > timedelta(minutes=59)
+    assert (await rows_of(deployment, stubborn))["checkpoints"] > 0
 
 
 async def test_a_thread_expires_after_its_last_update(deployment: Deployment) -> None:

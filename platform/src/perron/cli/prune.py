@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Annotated, cast, get_args
-from uuid import UUID
 
 import typer
 
@@ -55,13 +53,19 @@ def prune(
     age = as_age(older_than, option="older-than") if older_than is not None else None
 
     async def work(platform: Platform) -> list[Pruned]:
-        return await _prune(
-            platform,
-            named or await platform.pruning.find(platform.caller, status=status, older_than=age),
-            strategy=cast("PruneStrategy", strategy),
-            waiting=waiting,
-            dry_run=dry_run,
-        )
+        found = named or await platform.pruning.find(platform.caller, status=status, older_than=age)
+        pruned: list[Pruned] = []
+        for batch in batches(found, BATCH, doing="Looking" if dry_run else "Pruning"):
+            pruned += await platform.pruning.prune(
+                platform.caller,
+                batch,
+                strategy=cast("PruneStrategy", strategy),
+                status=status,
+                older_than=age,
+                waiting=waiting,
+                dry_run=dry_run,
+            )
+        return pruned
 
     pruned = read(work)
     kept = [each for each in pruned if each.kept is not None]
@@ -75,17 +79,6 @@ def prune(
             rows = [asdict(each) for each in kept]
             print_rows(rows, {"stays": "thread_id", "why": "kept"}, as_json=False, empty="")
     return 1 if named and kept else 0
-
-
-async def _prune(
-    platform: Platform, thread_ids: Sequence[UUID], *, strategy: PruneStrategy, waiting: bool, dry_run: bool
-) -> list[Pruned]:
-    pruned: list[Pruned] = []
-    for batch in batches(thread_ids, BATCH, doing="Looking" if dry_run else "Pruning"):
-        pruned += await platform.pruning.prune(
-            platform.caller, batch, strategy=strategy, waiting=waiting, dry_run=dry_run
-        )
-    return pruned
 
 
 def _summary(count: int, *, strategy: str, dry_run: bool) -> str:

@@ -88,23 +88,26 @@ class ThreadRepository(BaseRepository[Thread]):
 
     async def find_ids(self, *, status: str | None = None, older_than: timedelta | None = None) -> Sequence[UUID]:
         """Return all threads of the caller, those first that were updated the longest ago."""
-        query = select(Thread.thread_id).where(*self.visible())
-        if status is not None:
-            query = query.where(Thread.status == status)
-        if older_than is not None:
-            query = query.where(Thread.updated_at < func.clock_timestamp() - older_than)
+        query = select(Thread.thread_id).where(*self.visible(), *_matching(status, older_than))
         return (await self.session.execute(query.order_by(Thread.updated_at))).scalars().all()
 
-    async def lock_all(self, thread_ids: Sequence[UUID]) -> Sequence[UUID]:
-        """Lock those of these threads that the caller may see, so that no run begins in them; return their ids."""
-        query = select(Thread.thread_id).where(Thread.thread_id.in_(thread_ids), *self.visible())
+    async def lock_all(
+        self, thread_ids: Sequence[UUID], *, status: str | None = None, older_than: timedelta | None = None
+    ) -> Sequence[UUID]:
+        """Lock those of these threads that the caller may see, so that no run begins in them; return their ids.
+
+        Only those that match when the lock is there, whatever committed meanwhile.
+        """
+        query = select(Thread.thread_id).where(
+            Thread.thread_id.in_(thread_ids), *self.visible(), *_matching(status, older_than)
+        )
         query = query.order_by(Thread.thread_id).with_for_update(key_share=True)
         return (await self.session.execute(query)).scalars().all()
 
-    async def take_expired(self, *, with_waiting: bool, limit: int) -> Sequence[tuple[UUID, str]]:
-        """Lock threads, whoever's they are, whose time is over and that are not used, each with its strategy.
+    async def take_expired(self, *, with_waiting: bool) -> tuple[UUID, str] | None:
+        """Lock a thread, whoever's it is, whose time is over and that is not used; return its strategy too.
 
-        Look at them once more then: what has begun to use one may have committed before the lock.
+        Look at it once more then: what has begun to use it may have committed before the lock.
         """
         uses = _uses()
         if with_waiting:
@@ -113,10 +116,17 @@ class ThreadRepository(BaseRepository[Thread]):
             select(Thread.thread_id, Thread.ttl["strategy"].astext)
             .where(Thread.expires_at <= func.clock_timestamp(), ~or_(*uses.values()))
             .order_by(Thread.expires_at)
-            .limit(limit)
+            .limit(1)
             .with_for_update(skip_locked=True)
         )
-        return [(row[0], row[1]) for row in await self.session.execute(query)]
+        row = (await self.session.execute(query)).one_or_none()
+        return None if row is None else (row[0], row[1])
+
+    async def postpone(self, thread_id: UUID, by: timedelta) -> None:
+        """Let a thread expire so much later than now."""
+        statement = update(Thread).where(Thread.thread_id == thread_id)
+        values = {"expires_at": func.clock_timestamp() + by, "updated_at": Thread.updated_at}
+        await self.session.execute(statement.values(values).execution_options(synchronize_session=False))
 
     async def find_used(self, thread_ids: Sequence[UUID]) -> dict[UUID, str]:
         """Return what speaks against pruning threads, for those where something does; lock them first."""
@@ -151,6 +161,16 @@ class ThreadRepository(BaseRepository[Thread]):
     async def delete_any(self, thread_ids: Sequence[UUID]) -> None:
         """Delete threads, whoever's they are, with their runs, asks and crons."""
         await self.session.execute(delete(Thread).where(Thread.thread_id.in_(thread_ids)))
+
+
+def _matching(status: str | None, older_than: timedelta | None) -> list[ColumnElement[bool]]:
+    """Return the conditions of threads with this status, whose last update is so long ago."""
+    conditions = []
+    if status is not None:
+        conditions.append(Thread.status == status)
+    if older_than is not None:
+        conditions.append(Thread.updated_at < func.clock_timestamp() - older_than)
+    return conditions
 
 
 def _uses() -> dict[str, ColumnElement[bool]]:

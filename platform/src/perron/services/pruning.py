@@ -14,6 +14,7 @@ from perron.caller import Caller
 from perron.configuration import PlatformSettings
 from perron.database.checkpoint_pool import CheckpointPool
 from perron.database.engine import Database, Session
+from perron.database.outage import is_outage
 from perron.errors import InvalidInputError
 from perron.models.thread import PruneStrategy, ThreadStatus
 from perron.repositories.thread import BUSY, CRON, WAITS, ThreadRepository
@@ -31,6 +32,8 @@ _WHY = {
     WAITS: "It waits for a person, or stands in the middle.",
 }
 _GONE = "There is no such thread."
+_CHANGED = "It was updated or deleted meanwhile."
+_AGAIN_AFTER = timedelta(hours=1)
 _DELTA = "It uses a DeltaChannel, whose state is read from all checkpoints: delete the thread, or keep it whole."
 
 
@@ -69,6 +72,8 @@ class PruneService:
         thread_ids: Sequence[UUID],
         *,
         strategy: PruneStrategy = "delete",
+        status: str | None = None,
+        older_than: timedelta | None = None,
         waiting: bool = False,
         dry_run: bool = False,
     ) -> Sequence[Pruned]:
@@ -77,6 +82,8 @@ class PruneService:
         Args:
             strategy: `delete` takes the thread with its runs, events, asks and ended crons; its calls stay in the
                 journal. `keep_latest` takes all checkpoints but the newest of each namespace, and nothing else.
+            status: Those only that still have this status.
+            older_than: Those only whose last update is still so long ago.
             waiting: Prune those too that wait for a person, or stand in the middle.
             dry_run: Only say what would become of each.
 
@@ -90,7 +97,9 @@ class PruneService:
         for first in range(0, len(thread_ids), size):
             batch = thread_ids[first : first + size]
             async with self._database.begin() as session:
-                kept = await self._kept(session, caller, batch, waiting=waiting)
+                kept = await self._kept(
+                    session, caller, batch, waiting=waiting, status=status, older_than=older_than
+                )
                 going = [thread_id for thread_id in batch if thread_id not in kept]
                 if strategy == "keep_latest":
                     kept |= await self._keep_latest(session, going, dry_run=dry_run)
@@ -102,30 +111,55 @@ class PruneService:
     async def expire_due(self) -> bool:
         """Prune threads of all tenants whose time is over; say whether there may be more.
 
-        Of those that wait for a person only with the setting `thread_ttl_waiting`.
+        Of those that wait for a person only with the setting `thread_ttl_waiting`. One that cannot be pruned holds
+        up no other: it is looked at again after an hour.
         """
-        async with self._database.begin() as session:
-            threads = ThreadRepository(session, Caller.system())
-            waiting = self._settings.thread_ttl_waiting
-            due = dict(await threads.take_expired(with_waiting=waiting, limit=BATCH))
-            used = await self._used(threads, list(due), waiting=waiting)
-            ended = [t for t, strategy in due.items() if strategy == "delete" and t not in used]
-            await delete_threads(session, ended, langgraph_schema=self._settings.langgraph_schema)
-            shortened = [t for t, strategy in due.items() if strategy == "keep_latest" and t not in used]
-            kept = await self._keep_latest(session, shortened)
-        for thread_id, reason in kept.items():
-            log.info("thread_kept", thread_id=str(thread_id), reason=reason)
-        return len(due) == BATCH
+        for _ in range(BATCH):
+            if not await self._expire_one():
+                return False
+        return True
+
+    async def _expire_one(self) -> bool:
+        thread_id: UUID | None = None
+        try:
+            async with self._database.begin() as session:
+                threads = ThreadRepository(session, Caller.system())
+                waiting = self._settings.thread_ttl_waiting
+                due = await threads.take_expired(with_waiting=waiting)
+                if due is None:
+                    return False
+                thread_id, strategy = due
+                if await self._used(threads, [thread_id], waiting=waiting):
+                    return True
+                if strategy == "delete":
+                    await delete_threads(session, [thread_id], langgraph_schema=self._settings.langgraph_schema)
+                elif kept := await self._keep_latest(session, [thread_id]):
+                    log.info("thread_kept", thread_id=str(thread_id), reason=kept[thread_id])
+        except Exception as exc:  # the door: whatever one thread's rows hold, the others have their time too
+            if thread_id is None or is_outage(exc):
+                raise
+            log.exception("thread_not_pruned", thread_id=str(thread_id))
+            async with self._database.begin() as session:
+                await ThreadRepository(session, Caller.system()).postpone(thread_id, _AGAIN_AFTER)
+        return True
 
     async def _kept(
-        self, session: Session, caller: Caller, thread_ids: Iterable[UUID], *, waiting: bool
+        self,
+        session: Session,
+        caller: Caller,
+        thread_ids: Iterable[UUID],
+        *,
+        waiting: bool,
+        status: str | None,
+        older_than: timedelta | None,
     ) -> dict[UUID, str]:
         """Lock threads, and return why some of them stay."""
         threads = ThreadRepository(session, caller)
         # First the locks, then a look: what committed while we waited for them counts.
-        locked = await threads.lock_all(list(thread_ids))
+        locked = await threads.lock_all(list(thread_ids), status=status, older_than=older_than)
         used = await self._used(threads, locked, waiting=waiting)
-        return used | {thread_id: _GONE for thread_id in thread_ids if thread_id not in locked}
+        absent = _GONE if status is None and older_than is None else _CHANGED
+        return used | {thread_id: absent for thread_id in thread_ids if thread_id not in locked}
 
     async def _used(
         self, threads: ThreadRepository, thread_ids: Sequence[UUID], *, waiting: bool
