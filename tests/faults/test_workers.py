@@ -11,8 +11,8 @@ from uuid import UUID, uuid4
 
 from tests.worker.hall import Hall, open_hall, until
 
-THREADS = 20
-ROUNDS = 4
+THREADS = 16
+ROUNDS = 3
 """In each, every thread gets a run, and a worker is killed."""
 WORKERS = 3
 NODES = ("first", "second")
