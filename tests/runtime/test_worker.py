@@ -204,6 +204,29 @@ async def test_runs_that_two_workers_died_with_are_taken_one_at_a_time(deploymen
     assert at_once == [1, 1, 1, 1]
 
 
+async def test_a_run_in_its_last_attempt_is_not_taken_beside_one_that_died_once(deployment: Deployment) -> None:
+    """That one may be what kills: a step that it finishes before it does so lets its attempts begin anew."""
+    at_once: list[int] = []
+
+    async def hold(state: State) -> State:
+        worker = platform._worker
+        assert worker is not None
+        await worker._rescue()
+        at_once.append(len(worker._executions))
+        return {}
+
+    agent = chain("agent", hold)
+    line = await deployment.open(agent, worker=False)
+    run_ids = [await line.submit("agent", {"text": ""}) for _ in range(2)]
+    await deployment.sql(f"{LEFT_BEHIND}, attempt = CASE run_id WHEN %s THEN 1 ELSE 2 END", run_ids[0])
+    platform = await deployment.open(agent)
+
+    for run_id in run_ids:
+        await line.join(run_id)
+
+    assert at_once == [1, 1]
+
+
 async def test_a_run_that_has_finished_a_step_since_its_worker_died_holds_up_no_other(
     deployment: Deployment,
 ) -> None:

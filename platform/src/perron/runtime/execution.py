@@ -78,7 +78,7 @@ class Execution:
     """One claimed run in this process. Its task ends with the run ended, given back, or lost."""
 
     def __init__(self, run: ClaimedRun, lease: Lease, shared: Services, *, on_step: Callable[[], object]) -> None:
-        """Take the run; `on_step` is called when a suspect has finished a step."""
+        """Take the run; `on_step` is called when it has finished one, if a worker died with it."""
         self.run = run
         self.cancel_action = run.cancel_action
         """Set before the task is cancelled: what a caller wants of the run. None: this worker has lost it."""
@@ -87,8 +87,8 @@ class Execution:
         self.control = RunControl()
         self.parked_by: UUID | None = None
         """The pause for which the run goes back in line, where there is one."""
-        self.is_suspect = run.is_suspect
-        """Two workers have died with it, and it has finished no step since."""
+        self.is_unproven = run.is_takeover
+        """A worker has died with it, and it has finished no step since."""
         self._has_results = False
         self._on_step = on_step
         self._lease = lease
@@ -206,7 +206,7 @@ class Execution:
         agent = shared.registry.get_agent(run.graph_id)
         config = self._config()
         async with open_graph(agent, config=config, checkpointer=self._saver, store=shared.store) as compiled:
-            graph = guard_nodes(compiled, partial(self._owed, context))
+            graph = guard_nodes(compiled, check_lease=self._lease.check, swallowed=partial(self._owed, context))
             self._writer.write(ATTEMPT_EVENT, {"run_id": str(run.run_id), "attempt": run.attempt})
             given = await first_input(
                 run, shared.database, langgraph_schema=shared.settings.langgraph_schema, serde=self._saver.serde
@@ -251,8 +251,8 @@ class Execution:
 
     def _look_for_a_step(self, *, is_start: bool) -> None:
         # A task starts only when the checkpoint of the step before is committed.
-        if self.is_suspect and is_start and self._has_results:
-            self.is_suspect = False
+        if self.is_unproven and is_start and self._has_results:
+            self.is_unproven = False
             self._on_step()
         self._has_results |= not is_start
 

@@ -1,4 +1,4 @@
-"""What is put around each node of a graph: a count of its starts, and the asks that it swallowed."""
+"""What is put around each node of a graph: a look at the lease, a count of its starts, the asks it swallowed."""
 
 from __future__ import annotations
 
@@ -23,8 +23,15 @@ Swallowed = Callable[[str], BaseException | None]
 class GuardedNode(Runnable[Any, Any]):
     """A node's own runnable, watched."""
 
-    def __init__(self, bound: Runnable[Any, Any], swallowed: Swallowed, counts: Counter[str]) -> None:
+    def __init__(
+        self,
+        bound: Runnable[Any, Any],
+        check_lease: Callable[[], None],
+        swallowed: Swallowed,
+        counts: Counter[str],
+    ) -> None:
         self._bound = bound
+        self._check_lease = check_lease
         self._swallowed = swallowed
         self._counts = counts
         self.name = bound.get_name()
@@ -52,6 +59,7 @@ class GuardedNode(Runnable[Any, Any]):
 
     @contextmanager
     def _watch(self, config: RunnableConfig | None) -> Iterator[None]:
+        self._check_lease()
         runtime = (config or {}).get("configurable", {}).get("__pregel_runtime")
         info = runtime.execution_info if isinstance(runtime, Runtime) else None
         task_id = info.task_id if info else ""
@@ -75,9 +83,17 @@ class GuardedNode(Runnable[Any, Any]):
 
 
 def guard_nodes(
-    graph: Pregel[Any, Any, Any, Any], swallowed: Swallowed, counts: Counter[str] | None = None
+    graph: Pregel[Any, Any, Any, Any],
+    *,
+    check_lease: Callable[[], None],
+    swallowed: Swallowed,
+    counts: Counter[str] | None = None,
 ) -> Pregel[Any, Any, Any, Any]:
-    """Return a copy of the graph for one execution whose nodes are watched, those of subgraphs too."""
+    """Return a copy of the graph for one execution whose nodes are watched, those of subgraphs too.
+
+    Args:
+        check_lease: Raises when others may execute the run now: then no node begins.
+    """
     counts = Counter() if counts is None else counts
     nodes = {}
     for name, node in graph.nodes.items():
@@ -85,9 +101,11 @@ def guard_nodes(
             continue
         bound, subgraphs = node.bound, node.subgraphs
         if isinstance(bound, Pregel):
-            bound = guard_nodes(bound, swallowed, counts)
+            bound = guard_nodes(bound, check_lease=check_lease, swallowed=swallowed, counts=counts)
             subgraphs = [bound]
-        nodes[name] = node.copy({"bound": GuardedNode(bound, swallowed, counts), "subgraphs": subgraphs})
+        nodes[name] = node.copy(
+            {"bound": GuardedNode(bound, check_lease, swallowed, counts), "subgraphs": subgraphs}
+        )
     # A plain copy: `Pregel.copy` makes the graph anew and loses the types that its state may hold.
     guarded = copy.copy(graph)
     guarded.nodes = {**graph.nodes, **nodes}

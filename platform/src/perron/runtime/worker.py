@@ -338,8 +338,8 @@ class Worker:
     async def _rescue(self) -> None:
         """Take over runs that died with their worker, before all that is pending.
 
-        Of those that have taken two workers along one at a time, until it has finished a step: a run that kills
-        its process is not to end the others.
+        One that has taken two workers along is rescued alone, until it has finished a step: it may be what kills
+        them, or have its last attempt beside what does.
         """
         self._keeps_room = False
         if self.worker_id is None:
@@ -347,15 +347,16 @@ class Worker:
         async with self._shared.database.begin() as session:
             runs = RunRepository(session, Caller.system())
             stranded = await runs.find_stranded(agents=self._agents(), limit=self.concurrency)
-        has_suspect = any(execution.is_suspect for execution in self._executions.values())
+        rescued = [execution.run for execution in self._executions.values() if execution.is_unproven]
         for run_id, thread_id, attempt in stranded:
-            if has_suspect and attempt >= SUSPECT_ATTEMPT:
-                return  # so are all that follow
+            if rescued and (attempt >= SUSPECT_ATTEMPT or any(run.is_suspect for run in rescued)):
+                return  # those that follow have died as often
             if self._room <= 0:  # bells would go on to take what becomes free
                 self._keeps_room = True
                 return
             run = await self._claim(RunId(run_id), ThreadId(thread_id), rescues=True)
-            has_suspect |= run is not None and run.is_suspect
+            if run is not None:
+                rescued.append(run)
 
     async def _claim(self, run_id: RunId, thread_id: ThreadId, *, rescues: bool) -> ClaimedRun | None:
         """Claim a run and start it, if there is room and it is to be had."""
