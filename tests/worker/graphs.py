@@ -66,4 +66,5 @@ work = (
     .add_edge("second", END)
     .compile()
 )
+noting = StateGraph(Work).add_node("first", first).add_edge(START, "first").add_edge("first", END).compile()
 talking = StateGraph(Work).add_node("talk", talk).add_edge(START, "talk").add_edge("talk", END).compile()

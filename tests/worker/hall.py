@@ -9,6 +9,7 @@ import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from itertools import count
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -69,9 +70,10 @@ class Hall:
         self._url = url
         self._directory = directory
         self._workers: list[WorkerProcess] = []
+        self._numbers = count()
 
     async def start(self, *options: str, **settings: str) -> WorkerProcess:
-        log = self._directory / f"{len(self._workers)}.log"
+        log = self._directory / f"{next(self._numbers)}.log"  # taken now: several start at once
         environment = self.environment(**settings)
         with log.open("wb") as err:
             process = await asyncio.create_subprocess_exec(
@@ -100,16 +102,20 @@ class Hall:
         await until(worker.is_ready)
         return worker
 
-    async def submit(self, name: str, *, is_gated: bool = False, **options: Any) -> UUID:
+    async def submit(self, name: str, *, agent: str = "work", is_gated: bool = False, **options: Any) -> UUID:
         given = {"name": name, "ledger": str(self.ledger), "gate": str(self.gate) if is_gated else ""}
-        return await self.platform.submit("work", given, **options)
+        return await self.platform.submit(agent, given, **options)
 
     async def is_written(self, node: str) -> bool:
         return node in self.written()
 
     def written(self) -> Counter[str]:
+        return Counter(self.written_in_order())
+
+    def written_in_order(self) -> list[str]:
+        """Return what nodes have written, as "name node" in the order of their writing."""
         lines = self.ledger.read_text().splitlines() if self.ledger.exists() else []
-        return Counter(" ".join(line.split()[:2]) for line in lines)
+        return [" ".join(line.split()[:2]) for line in lines]
 
     async def close(self) -> None:
         for worker in self._workers:

@@ -6,19 +6,11 @@ import asyncio
 import signal
 import socket
 from collections import Counter
-from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
-from tests.worker.hall import Hall, open_hall, until
+from tests.worker.hall import Hall, until
 
 from perron.errors import WorkerNotFoundError
-
-
-@pytest.fixture
-async def hall(database_url: str, tmp_path: Path) -> AsyncIterator[Hall]:
-    async with open_hall(database_url, tmp_path) as hall:
-        yield hall
 
 
 async def test_two_workers_do_what_others_have_put_in_line_each_thing_once(hall: Hall) -> None:
