@@ -8,6 +8,7 @@ from tests.cli.conftest import CommandLine
 
 from perron.cli.checks.database import check_health_of_database
 from perron.cli.checks.outbound import check_outbound
+from perron.database.upgrade import downgrade
 from perron.services.health import Health
 
 HEALTHY: dict[str, Any] = {
@@ -58,6 +59,32 @@ def test_a_missing_schema_names_the_command(cli: CommandLine, empty_database: st
     assert done.code == 1
     assert any("perron db upgrade" in text for text in _texts(done.json, "database"))
     assert not any("is set up" in text for text in _texts(done.json, "leaves to"))
+
+
+async def test_an_older_schema_names_the_command_and_a_worker_ends_with_it(
+    cli: CommandLine, database_url: str
+) -> None:
+    await downgrade(database_url)
+
+    done, worker = cli("doctor", "--json"), cli("worker")
+
+    assert done.code == 1
+    assert any("older than this Perron" in text for text in _texts(done.json, "database"))
+    assert worker.code == 1
+    assert "older than this Perron" in worker.err
+    assert "run `perron db upgrade`" in worker.err
+
+
+def test_a_newer_schema_that_this_release_can_work_with_is_said_so(cli: CommandLine, database_url: str) -> None:
+    with psycopg.connect(database_url) as connection:
+        connection.execute("UPDATE perron.alembic_version SET version_num = '9999'")
+
+    done = cli("doctor", "--json")
+
+    assert done.code == 0
+    assert "The schema is a newer release's (revision 9999), and this one can work with it." in _texts(
+        done.json, "database"
+    )
 
 
 def test_a_missing_key_is_broken(cli: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:

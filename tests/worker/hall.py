@@ -8,7 +8,7 @@ import os
 import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -102,6 +102,10 @@ class Hall:
         await until(worker.is_ready)
         return worker
 
+    def open_platform(self) -> AbstractAsyncContextManager[Platform]:
+        """Open another platform in this process, which executes runs."""
+        return _open_platform(self._url, self._directory, worker=True)
+
     async def submit(self, name: str, *, agent: str = "work", is_gated: bool = False, **options: Any) -> UUID:
         given = {"name": name, "ledger": str(self.ledger), "gate": str(self.gate) if is_gated else ""}
         return await self.platform.submit(agent, given, **options)
@@ -127,10 +131,14 @@ class Hall:
 @asynccontextmanager
 async def open_hall(database_url: str, directory: Path) -> AsyncIterator[Hall]:
     """Open a hall without workers; those that a test starts are ended with it."""
-    settings: dict[str, Any] = {"database_url": database_url, "plugins": "none", "key": KEY, "home": directory}
-    async with Platform.open(worker=False, langgraph_json=CONFIG, poll_s=0.05, **settings) as platform:
+    async with _open_platform(database_url, directory, worker=False) as platform:
         hall = Hall(database_url, directory, platform)
         try:
             yield hall
         finally:
             await hall.close()
+
+
+def _open_platform(database_url: str, home: Path, *, worker: bool) -> AbstractAsyncContextManager[Platform]:
+    settings: dict[str, Any] = {"database_url": database_url, "plugins": "none", "key": KEY, "home": home}
+    return Platform.open(worker=worker, langgraph_json=CONFIG, poll_s=0.05, **settings)

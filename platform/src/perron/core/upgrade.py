@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from perron.configuration import PlatformSettings
 from perron.database.engine import SCHEMA
-from perron.database.schema import LANGGRAPH_SCHEMA, check_schema
+from perron.database.schema import LANGGRAPH_SCHEMA, InstalledSchema, check_schema
 from perron.database.upgrade import upgrade
 from perron.database.url import DatabaseUrl
 from perron.dispatch.queue_schema import QUEUE_SCHEMA, check_queue, setup_queue
@@ -49,14 +49,15 @@ async def check_database(
     schema: str = SCHEMA,
     langgraph_schema: str = LANGGRAPH_SCHEMA,
     queue_schema: str = QUEUE_SCHEMA,
-) -> None:
-    """Check that this release can work on the database as it is.
+) -> InstalledSchema:
+    """Check that this release can work on the database as it is, and return what is there.
 
     Raises:
         SchemaError: It cannot; the sentence names the command to run.
         DatabaseUnavailableError: The server cannot be reached.
     """
     url = DatabaseUrl.parse(url) if isinstance(url, str) else url
-    await check_schema(url, schema=schema, langgraph_schema=langgraph_schema)
+    installed = await check_schema(url, schema=schema, langgraph_schema=langgraph_schema)
     await check_langgraph(url.psycopg, langgraph_schema)
     await check_queue(url, schema=schema, queue_schema=queue_schema)
+    return installed

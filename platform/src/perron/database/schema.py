@@ -62,8 +62,8 @@ class InstalledSchema:
 
 async def check_schema(
     url: DatabaseUrl | str, *, schema: str = SCHEMA, langgraph_schema: str = LANGGRAPH_SCHEMA
-) -> None:
-    """Check that this release can work on the database; a newer compatible schema is accepted.
+) -> InstalledSchema:
+    """Check that this release can work on the database, and return what is there: a newer schema may fit.
 
     Raises:
         SchemaError: The schema is missing, older, or needs a newer release; the sentence names the command to run.
@@ -80,6 +80,7 @@ async def check_schema(
             f"{revisions()[-1]}): run `perron db upgrade`.",
             revision=installed.revision,
         )
+    return installed
 
 
 async def find_schema(connection: AsyncConnection[Any], schema: str) -> InstalledSchema | None:

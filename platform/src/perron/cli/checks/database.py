@@ -36,8 +36,13 @@ async def check_server(
             "Set PERRON_DATABASE_DIRECT_URL to the database itself, past the pooler.",
         )
     try:
-        await check_database(url, **schemas_of(settings))
-        yield Finding("database", "ok", "The schema is this release's.")
+        installed = await check_database(url, **schemas_of(settings))
+        text = "The schema is this release's."
+        if installed.is_newer:
+            text = (
+                f"The schema is a newer release's (revision {installed.revision}), and this one can work with it."
+            )
+        yield Finding("database", "ok", text)
     except SchemaError as exc:
         if is_embedded:
             yield Finding("database", "note", "The schema is older; the next start upgrades the embedded server.")
