@@ -40,6 +40,7 @@ from perron.runtime.events import ATTEMPT_EVENT, FENCED, STEP_EVENT, EventLog
 from perron.runtime.finish import Outcome, finish
 from perron.runtime.graph import open_graph
 from perron.runtime.guard import guard_nodes
+from perron.runtime.inputs import check_input
 from perron.runtime.lease import Lease
 from perron.runtime.location import Locator
 from perron.runtime.readers import Readers
@@ -211,6 +212,8 @@ class Execution:
             given = await first_input(
                 run, shared.database, langgraph_schema=shared.settings.langgraph_schema, serde=self._saver.serde
             )
+            if not isinstance(given, Command):
+                await check_input(agent, given)  # the agent's version may be another than when it was put in line
             if given is None or (isinstance(given, Command) and given.resume):
                 self._fence.refuse = partial(refuse_gone, run.graph_id, places_of(compiled))
             await self._stream(graph, given, config)

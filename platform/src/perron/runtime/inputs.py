@@ -1,4 +1,4 @@
-"""Checking a run's input against what its graph declares, before the run is created."""
+"""Checking a run's input against what its graph declares: before the run is created, and when it begins."""
 
 from __future__ import annotations
 
