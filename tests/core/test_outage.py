@@ -115,7 +115,7 @@ async def test_a_run_goes_on_when_the_database_is_back(deployment: Deployment, p
             await proxy.close()
         return {"log": ["lose"]}
 
-    platform = await deployment.open(chain(before, lose), database_url=proxy.url, lease_s=10, answer_timeout_s=0.5)
+    platform = await deployment.open(chain(before, lose), database_url=proxy.url, lease_s=10, answer_timeout_s=1.5)
     running = asyncio.create_task(platform.run("agent", {"text": ""}))
     await until(lambda: counts["lose"] == 1 and all(e.has_stopped for e in executions(platform)))
     await proxy.open()
@@ -183,7 +183,7 @@ async def test_a_worker_behind_a_network_that_hangs_stops_its_run_which_goes_on_
                 stopped.set()
         return {"log": [said]}
 
-    cut_off = await deployment.open(chain(pay), database_url=proxy.url, answer_timeout_s=0.5)
+    cut_off = await deployment.open(chain(pay), database_url=proxy.url, answer_timeout_s=1.5)
     run_id = await cut_off.submit("agent", {"text": "ann"})
     await reached.wait()
 
@@ -220,7 +220,7 @@ async def test_a_run_whose_checkpoint_gets_no_answer_goes_on_when_the_network_is
             proxy.hang()
         return {"log": ["lose"]}
 
-    platform = await deployment.open(chain(lose), database_url=proxy.url, lease_s=10, answer_timeout_s=0.3)
+    platform = await deployment.open(chain(lose), database_url=proxy.url, lease_s=10, answer_timeout_s=1.5)
     running = asyncio.create_task(platform.run("agent", {"text": ""}))
     # Nothing but the missing answer tells the worker to stop: its lease is held.
     await until(lambda: starts["lose"] == 1 and all(e.has_stopped for e in executions(platform)))
