@@ -17,6 +17,7 @@ from langchain_core.runnables import RunnableLambda
 from langgraph.graph import END, START, StateGraph
 from psycopg.rows import DictRow, dict_row
 from tests.proxy import proxy as proxy
+from tests.soak.process import Cradle
 from typing_extensions import TypedDict
 
 from perron.core.platform import Platform
@@ -118,3 +119,10 @@ async def deployment(database_url: str, tmp_path: Path) -> AsyncIterator[Deploym
         yield deployment
     finally:
         await deployment.close()
+
+
+@pytest.fixture(scope="session")
+async def cradle() -> AsyncIterator[Cradle]:
+    """Where `perron` processes are forked from one that has imported everything."""
+    async with Cradle.open() as cradle:
+        yield cradle

@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 from tests.faults.playing import PLAY, Play
 from tests.faults.stage import TOKEN, Stage, until
+from tests.soak.ledger import Ledger
 
 from perron.database.url import DatabaseUrl
 from perron.testing.database import new_database
@@ -115,3 +116,10 @@ async def company(
             yield company
         finally:
             await company.close()
+
+
+@pytest.fixture
+async def ledger(empty_database: str) -> AsyncIterator[Ledger]:
+    """A ledger of nodes in a database of its own."""
+    async with Ledger.open(empty_database) as ledger:
+        yield ledger

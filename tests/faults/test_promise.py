@@ -21,18 +21,6 @@ from perron.testing.database import new_database
 SCALE = Scale(lease_s=1.0, beat_s=0.25, poll_s=0.2, node_s=0.1, outages_s=(0.2, 1.5))
 
 
-@pytest.fixture(scope="module")
-async def cradle() -> AsyncIterator[Cradle]:
-    async with Cradle.open() as cradle:
-        yield cradle
-
-
-@pytest.fixture
-async def ledger(empty_database: str) -> AsyncIterator[Ledger]:
-    async with Ledger.open(empty_database) as ledger:
-        yield ledger
-
-
 Control = Callable[[Site, Load], Awaitable[None]]
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from uuid import UUID
 
 from tests.conftest import Deployment
+from tests.soak.process import Cradle
 from tests.worker.hall import Hall, WorkerProcess, open_hall
 
 from perron.core.event import Event
@@ -54,9 +55,9 @@ async def read_in_a_process(hall: Hall) -> tuple[asyncio.subprocess.Process, UUI
 
 
 async def test_streams_are_whole_and_readers_missed_when_processes_die(
-    deployment: Deployment, tmp_path: Path
+    deployment: Deployment, cradle: Cradle, tmp_path: Path
 ) -> None:
-    async with open_hall(deployment.url, tmp_path) as hall:
+    async with open_hall(deployment.url, tmp_path, cradle) as hall:
         platform = hall.platform
         *workers, (reader, deserted) = await asyncio.gather(
             hall.start_ready(), hall.start_ready(), read_in_a_process(hall)

@@ -3,30 +3,16 @@
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncIterator
 from functools import partial
 from pathlib import Path
 
 import psutil
-import pytest
 from tests.soak.ledger import Ledger
 from tests.soak.load import Load
 from tests.soak.process import Cradle
 from tests.soak.site import Scale, Site, Worker, until
 
 SCALE = Scale(lease_s=1.0, beat_s=0.25, poll_s=0.2, node_s=0.1, outages_s=(0.2, 1.5))
-
-
-@pytest.fixture(scope="module")
-async def cradle() -> AsyncIterator[Cradle]:
-    async with Cradle.open() as cradle:
-        yield cradle
-
-
-@pytest.fixture
-async def ledger(empty_database: str) -> AsyncIterator[Ledger]:
-    async with Ledger.open(empty_database) as ledger:
-        yield ledger
 
 
 async def test_a_process_that_was_missed_begins_no_node(

@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from uuid import UUID, uuid4
 
+from tests.soak.process import Cradle
 from tests.worker.hall import Hall, open_hall, until
 
 THREADS = 16
@@ -19,10 +20,10 @@ NODES = ("first", "second")
 
 
 async def test_nothing_is_lost_and_nothing_done_twice_when_workers_are_killed(
-    database_url: str, tmp_path: Path
+    database_url: str, cradle: Cradle, tmp_path: Path
 ) -> None:
     dice = random.Random(20261123)
-    async with open_hall(database_url, tmp_path) as hall:
+    async with open_hall(database_url, tmp_path, cradle) as hall:
         workers = list(await asyncio.gather(*(hall.start_ready("--concurrency", "4") for _ in range(WORKERS))))
         threads = [uuid4() for _ in range(THREADS)]
         accepted: dict[str, UUID] = {}

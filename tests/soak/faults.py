@@ -51,7 +51,7 @@ class Trouble:
         await self._replaces_another(worker)
         with suppress(TimeoutError):
             async with asyncio.timeout(6 * self._site.scale.lease_s):
-                await worker.process.ended()
+                await worker.process.wait()
         await self._site.recovered(await self._site.kill(worker))
         await self._site.start_worker()
 
@@ -156,7 +156,7 @@ class Trouble:
         poison.endings = ("error",)
         ending = asyncio.create_task(self._load.join(poison))
         while not ending.done():
-            dead = [worker for worker in self._site.workers if worker.process.has_ended]
+            dead = [worker for worker in self._site.workers if worker.process.returncode is not None]
             for worker in dead:
                 await self._site.kill(worker)
                 await self._site.start_worker()
@@ -170,7 +170,7 @@ class Trouble:
         upgrades = [
             await self._site.cradle.start("db", "upgrade", environment=environment, log=log) for _ in range(8)
         ]
-        codes = [await upgrade.ended() for upgrade in upgrades]
+        codes = [await upgrade.wait() for upgrade in upgrades]
         if any(codes):
             self._load.complaints.append(f"eight upgrades at once ended with {codes}: see {log}")
 
@@ -179,8 +179,8 @@ class Trouble:
         for worker in list(self._site.workers):
             successor = await self._site.start_worker()
             await until(partial(self._site.is_working, successor))
-            worker.process.signal(signal.SIGTERM)
-            if code := await worker.process.ended():
+            worker.process.send_signal(signal.SIGTERM)
+            if code := await worker.process.wait():
                 self._load.complaints.append(f"worker {worker.number} drained with exit code {code}")
             await self._site.bury(worker)
 
@@ -211,7 +211,7 @@ class Trouble:
 
     async def _replaces_another(self, worker: Worker) -> None:
         victim = next(each for each in self._site.workers if each is not worker)
-        victim.process.signal(signal.SIGTERM)
+        victim.process.send_signal(signal.SIGTERM)
         await self._site.bury(victim)
 
     async def _goes_on(self) -> None:

@@ -1,4 +1,4 @@
-"""`perron` processes as the soak holds them; `cradle.py` starts them."""
+"""`perron` processes as tests hold them; `cradle.py` starts them."""
 
 from __future__ import annotations
 
@@ -16,28 +16,32 @@ ROOT = Path(__file__).parents[2]
 
 
 class PerronProcess:
-    """A `perron` process from the cradle."""
+    """A `perron` process from the cradle, with what asyncio's `Process` has."""
 
     def __init__(self, pid: int) -> None:
         self.pid = pid
         self._status = asyncio.get_running_loop().create_future()
 
     @property
-    def has_ended(self) -> bool:
-        return self._status.done()
+    def returncode(self) -> int | None:
+        """Its exit code, minus the signal that killed it, or None while it lives."""
+        return int(self._status.result()) if self._status.done() else None
 
     def ended_with(self, status: int) -> None:
         self._status.set_result(status)
 
-    async def ended(self) -> int:
-        """Wait for its end and return its exit code; minus the signal that killed it."""
+    async def wait(self) -> int:
+        """Wait for its end and return its exit code."""
         return int(await asyncio.shield(self._status))
 
-    def signal(self, number: signal.Signals) -> None:
+    def send_signal(self, number: signal.Signals) -> None:
         """Send a signal, if it lives."""
-        if not self.has_ended:
+        if self.returncode is None:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
 
 
 class Cradle:

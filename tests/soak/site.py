@@ -111,7 +111,7 @@ class Site:
                     yield site
                 finally:
                     for worker in site.workers:
-                        worker.process.signal(signal.SIGKILL)
+                        worker.process.kill()
                         await worker.proxy.close()
         finally:
             await proxy.close()
@@ -142,19 +142,19 @@ class Site:
 
     async def is_working(self, worker: Worker) -> bool:
         """Whether a worker has registered."""
-        assert not worker.process.has_ended, worker.log.read_text()[-4000:]
+        assert worker.process.returncode is None, worker.log.read_text()[-4000:]
         return bool(await self.sql("SELECT 1 FROM perron.workers WHERE pid = %s", worker.process.pid))
 
     async def bury(self, worker: Worker) -> None:
         """Forget a worker that has ended."""
-        await worker.process.ended()
+        await worker.process.wait()
         self.workers.remove(worker)
         await worker.proxy.close()
 
     async def kill(self, worker: Worker) -> Kill:
         """End a worker as an out-of-memory killer would."""
         at = await self.ledger.note(worker.number, "kill")
-        worker.process.signal(signal.SIGKILL)
+        worker.process.kill()
         await self.bury(worker)
         kill = Kill(at, worker.number, await self.ledger.in_hand(worker.number))
         self.kills.append(kill)
@@ -163,10 +163,10 @@ class Site:
     async def freeze(self, worker: Worker) -> None:
         """Stop a worker where it stands, as a suspended machine would."""
         await self.ledger.note(worker.number, "freeze")
-        worker.process.signal(signal.SIGSTOP)
+        worker.process.send_signal(signal.SIGSTOP)
 
     def thaw(self, worker: Worker) -> None:
-        worker.process.signal(signal.SIGCONT)
+        worker.process.send_signal(signal.SIGCONT)
 
     async def recovered(self, *kills: Kill) -> None:
         """Wait until each run that was in the hand of the dead has ended a node since, or has ended."""

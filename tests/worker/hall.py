@@ -16,6 +16,7 @@ from uuid import UUID
 
 import httpx
 from tests.conftest import KEY
+from tests.soak.process import Cradle, PerronProcess
 
 from perron.core.platform import Platform
 
@@ -32,7 +33,7 @@ async def until(is_so: Callable[[], Awaitable[bool]]) -> None:
 class WorkerProcess:
     """A `perron worker`, and the address at which it tells of its health."""
 
-    def __init__(self, process: asyncio.subprocess.Process, log: Path) -> None:
+    def __init__(self, process: asyncio.subprocess.Process | PerronProcess, log: Path) -> None:
         self.process = process
         self.log = log
         self._port = 0
@@ -63,22 +64,20 @@ class WorkerProcess:
 class Hall:
     """A database, the processes that work on it, and a platform that only puts runs in line."""
 
-    def __init__(self, url: str, directory: Path, platform: Platform) -> None:
+    def __init__(self, url: str, directory: Path, platform: Platform, cradle: Cradle) -> None:
         self.ledger = directory / "ledger"
         self.gate = directory / "gate"
         self.platform = platform
         self._url = url
         self._directory = directory
+        self._cradle = cradle
         self._workers: list[WorkerProcess] = []
         self._numbers = count()
 
     async def start(self, *options: str, **settings: str) -> WorkerProcess:
         log = self._directory / f"{next(self._numbers)}.log"  # taken now: several start at once
-        environment = self.environment(**settings)
-        with log.open("wb") as err:
-            process = await asyncio.create_subprocess_exec(
-                PERRON, "worker", *options, env=environment, stderr=err, stdin=asyncio.subprocess.DEVNULL
-            )
+        log.touch()
+        process = await self._cradle.start("worker", *options, environment=self.environment(**settings), log=log)
         worker = WorkerProcess(process, log)
         self._workers.append(worker)
         return worker
@@ -129,10 +128,10 @@ class Hall:
 
 
 @asynccontextmanager
-async def open_hall(database_url: str, directory: Path) -> AsyncIterator[Hall]:
+async def open_hall(database_url: str, directory: Path, cradle: Cradle) -> AsyncIterator[Hall]:
     """Open a hall without workers; those that a test starts are ended with it."""
     async with _open_platform(database_url, directory, worker=False) as platform:
-        hall = Hall(database_url, directory, platform)
+        hall = Hall(database_url, directory, platform, cradle)
         try:
             yield hall
         finally:
